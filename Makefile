@@ -1,0 +1,51 @@
+# Everything that users and developers start. The work is in scripts/dev/; each step installs what it needs,
+# and says so first. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+CHECKS := lint types sanity unit integration molecule
+
+.PHONY: help setup backup pyz test $(CHECKS) bench docs clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## make .venv with Ansible and this collection
+	@scripts/dev/collection.sh
+
+backup: ## back up DATABASE_URL (or a sample database) into BACKUP_DIR (./backups)
+	@scripts/dev/backup.sh
+
+pyz: ## build build/dbfleet.pyz, the command for hosts without Ansible
+	@scripts/dev/pyz.sh
+
+test: $(CHECKS) ## all checks and tests, in this order: lint types sanity unit integration molecule
+
+lint: ## style of Python, YAML, Ansible content and shell scripts
+	@scripts/dev/lint.sh
+
+types: ## types of the engine (mypy --strict)
+	@scripts/dev/types.sh
+
+sanity: ## ansible-test sanity
+	@scripts/dev/sanity.sh
+
+unit: ## unit tests
+	@scripts/dev/unit.sh
+
+integration: ## tests with real databases and tools
+	@scripts/dev/integration.sh
+
+molecule: ## tests on a fleet of containers (SCENARIO=name for one)
+	@scripts/dev/molecule.sh $(SCENARIO)
+
+bench: ## benchmarks
+	@scripts/dev/bench.sh
+
+docs: ## render the reference of every module and role into build/docs
+	@scripts/dev/docs.sh
+
+clean: ## remove .venv, build and caches; keeps data and backups
+	@rm -rf .venv build .ansible .mypy_cache .pytest_cache .ruff_cache .hypothesis tests/output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Benchmarks. Arguments are passed on.
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+if ! [ -f tests/bench/run.py ]; then
+  say "no benchmarks yet (tests/bench/run.py)"
+  exit 0
+fi
+"$ROOT/scripts/dev/venv.sh" dev
+"$ROOT/scripts/dev/pyz.sh"
+exec "$VENV/bin/python" tests/bench/run.py "$@"

@@ -1,0 +1,80 @@
+# shellcheck shell=bash disable=SC2034
+# Sourced by the scripts beside it: where things are, and how to install what is missing.
+set -euo pipefail
+
+ROOT=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/../.." && pwd)
+cd -- "$ROOT"
+
+VENV="$ROOT/.venv"
+BUILD="$ROOT/build"
+COLLECTIONS="$VENV/collections"
+
+# The collection of this checkout, and no other one that the user may have installed.
+export ANSIBLE_COLLECTIONS_PATH="$COLLECTIONS"
+export ANSIBLE_LOCALHOST_WARNING=false ANSIBLE_INVENTORY_UNPARSED_WARNING=false
+# Ansible refuses to start in a locale that is not UTF-8, such as the plain C of a container.
+case "${LC_ALL:-${LC_CTYPE:-${LANG:-}}}" in
+  *[Uu][Tt][Ff]8 | *[Uu][Tt][Ff]-8) ;;
+  *) export LC_ALL=C.UTF-8 ;;
+esac
+
+say() { printf '==> %s\n' "$*"; }
+
+die() {
+  printf 'error: %s\n' "$*" >&2
+  exit 1
+}
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null 2>&1; then
+    sudo "$@"
+  else
+    die "this needs root, and there is no sudo. As root, run: $*"
+  fi
+}
+
+# need_apt WHY PACKAGE...: install Debian packages, saying why. `apt-get update` runs once an hour.
+need_apt() {
+  local why=$1
+  shift
+  say "installing $* (apt): $why"
+  command -v apt-get >/dev/null 2>&1 || die "no apt-get here: install $* by your system's means, then try again"
+  if [ -z "$(find "$BUILD/.apt-updated" -mmin -60 2>/dev/null)" ]; then
+    as_root apt-get update -qq
+    mkdir -p "$BUILD"
+    touch "$BUILD/.apt-updated"
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# need_command COMMAND PACKAGE WHY: install PACKAGE when COMMAND is missing.
+need_command() {
+  command -v "$1" >/dev/null 2>&1 || need_apt "$3" "$2"
+}
+
+# find_python: the Python for the environment: $PYTHON, or the first that ansible-core 2.19 can use.
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:+"$PYTHON"} python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+      "$candidate" -c 'import sys; print(sys.executable)'
+      return
+    fi
+  done
+  die "ansible-core 2.19 needs Python 3.11 or newer on this machine: install one, or name it with PYTHON=/path/to/python3"
+}
+
+# digest PATH...: one digest of the names and contents of all files there (missing paths count as empty).
+digest() {
+  local path
+  for path in "$@"; do
+    if [ -e "$path" ]; then
+      find "$path" -type f ! -name '*.py[co]' -print0
+    fi
+  done | LC_ALL=C sort -z | xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1
+}
+
+# is_current STAMP DIGEST: whether STAMP says that this very state was handled already.
+is_current() { [ -f "$1" ] && [ "$(cat -- "$1")" = "$2" ]; }

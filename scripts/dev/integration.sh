@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Integration tests: real databases, real tools, the built command, the installed collection.
+# Arguments are passed on to pytest.
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+"$ROOT/scripts/dev/venv.sh" dev
+"$ROOT/scripts/dev/collection.sh"
+"$ROOT/scripts/dev/pyz.sh"
+while read -r package command why; do
+  case $package in '' | '#'*) continue ;; esac
+  need_command "$command" "$package" "$why" </dev/null
+done <requirements/apt-test.txt
+say "pytest tests/integration"
+PATH="$VENV/bin:$PATH" exec "$VENV/bin/python" -m pytest tests/integration -n "${PYTEST_WORKERS:-auto}" "$@"

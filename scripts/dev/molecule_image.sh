@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Makes the image of the test hosts: Debian with systemd as PID 1. It is built from Debian's packages, so no
+# image registry is needed. DBFLEET_TEST_IMAGE names another image (with systemd, Python 3 and sshd) instead.
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+default=localhost/dbfleet-systemd:bookworm
+image=${DBFLEET_TEST_IMAGE:-$default}
+export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
+
+for command in podman runc; do need_command $command $command "test hosts are containers"; done
+for library in netavark aardvark-dns; do
+  [ -x "/usr/lib/podman/$library" ] || need_apt "test hosts find each other by name" "$library"
+done
+[ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the test hosts" iptables
+if podman image exists "$image"; then
+  exit 0
+fi
+if [ "$image" != "$default" ]; then
+  say "pulling $image: the image of the test hosts"
+  podman pull --quiet "$image"
+  exit 0
+fi
+
+need_command mmdebstrap mmdebstrap "builds the image of the test hosts"
+work=$(mktemp -d)
+trap 'rm -rf -- "$work"' EXIT
+packages=systemd,systemd-sysv,dbus,python3,python3-apt,cron,sudo,openssh-server,iproute2,procps,gnupg,ca-certificates
+say "building $image with Debian's packages: the image of the test hosts (once, a minute)"
+as_root mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$work/rootfs.tar"
+podman import --quiet --change 'CMD=["/lib/systemd/systemd"]' "$work/rootfs.tar" "$image" >/dev/null
