@@ -1,0 +1,222 @@
+"""A database as SQL text that any SQLite reads, proven to say what the database holds.
+
+The text creates the tables, fills them, then creates everything else, as the shell's ``.dump``
+does; unlike it, hidden rowids, NUL bytes, invalid UTF-8, doubles to the last bit, header
+pragmas and statistics are carried, and an object that cannot be is an error.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Callable, Optional
+
+from ...errors import ProofError
+from ..base import Sink
+from .connection import quoted, sqlite_errors
+from .literals import Encoder, decode_text
+from .schema import (
+    SEQUENCES,
+    STATISTICS,
+    Item,
+    Table,
+    differences,
+    header_pragmas,
+    read_items,
+    read_tables,
+)
+
+BATCH_BYTES = 256 * 1024
+BATCH_ROWS = 400
+
+Row = tuple[object, ...]
+
+
+def dump(connection: sqlite3.Connection, path: str, sink: Sink) -> dict[str, int]:
+    """Write the database of ``connection`` to ``sink`` as SQL; returns the rows written of each table.
+
+    Raises ``ProofError`` naming the object that the text cannot carry.
+    """
+    connection.text_factory = decode_text
+    with sqlite_errors(path):
+        items = read_items(connection)
+        outline = Outline(connection, items)
+        outline.prove(path)
+        sink.write(outline.before.encode("utf-8"))
+        counts = {}
+        encoder = Encoder()
+        try:
+            for table in read_tables(connection, items):
+                counts[table.name] = dump_rows(connection, table, encoder, sink)
+        finally:
+            encoder.close()
+        sink.write(outline.after.encode("utf-8"))
+        return counts
+
+
+# --- everything but rows ----------------------------------------------------------------------
+
+
+class Outline:
+    """The statements before and after the rows."""
+
+    def __init__(self, connection: sqlite3.Connection, items: Sequence[Item]) -> None:
+        self._items = items
+        self._pragmas = header_pragmas(connection)
+        self._encoding = connection.execute("PRAGMA encoding").fetchone()[0]
+        (vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+        self.before = "".join(
+            [
+                "PRAGMA foreign_keys=OFF;\n",
+                f"PRAGMA encoding='{self._encoding}';\n" if self._encoding != "UTF-8" else "",
+                f"PRAGMA auto_vacuum={vacuum};\n" if vacuum else "",
+                "BEGIN TRANSACTION;\n",
+                *self._tables(),
+            ]
+        )
+        self.after = "".join(
+            [
+                *(f"{item.sql};\n" for kind in ("index", "trigger", "view") for item in self._of(kind)),
+                *self._virtual_tables(),
+                *(f"PRAGMA {name}={value};\n" for name, value in self._pragmas.items() if value),
+                "COMMIT;\n",
+                "PRAGMA writable_schema=RESET;\n",
+            ]
+        )
+
+    def _of(self, kind: str) -> Iterator[Item]:
+        return (item for item in self._items if item.kind == kind and item.sql is not None)
+
+    def _tables(self) -> Iterator[str]:
+        special = []
+        for item in self._of("table"):
+            if item.name in (SEQUENCES, *STATISTICS):
+                special.append(f"CREATE TABLE IF NOT EXISTS {(item.sql or '')[len('CREATE TABLE ') :]};\n")
+            elif not item.virtual:
+                yield f"{item.sql};\n"
+        if special:  # names that only a writable schema may create
+            yield "PRAGMA writable_schema=ON;\n"
+            yield from special
+            yield "PRAGMA writable_schema=OFF;\n"
+
+    def _virtual_tables(self) -> Iterator[str]:
+        """Entered without running their module: their shadow tables are already there, as they were."""
+        virtual = [item for item in self._of("table") if item.virtual]
+        if not virtual:
+            return
+        yield "PRAGMA writable_schema=ON;\n"
+        for item in virtual:
+            name, table, sql = (text.replace("'", "''") for text in (item.name, item.table, item.sql or ""))
+            yield (
+                "INSERT INTO sqlite_master(type,name,tbl_name,rootpage,sql) "
+                f"VALUES('table','{name}','{table}',0,'{sql}');\n"
+            )
+        yield "PRAGMA writable_schema=OFF;\n"
+
+    def prove(self, path: str) -> None:
+        """Run the statements in a scratch database and compare what they made."""
+        scratch = sqlite3.connect(":memory:", isolation_level=None)
+        scratch.text_factory = decode_text
+        try:
+            scratch.executescript(self.before + self.after)
+            missing = differences(self._items, read_items(scratch))
+            pragmas = header_pragmas(scratch)
+        except (sqlite3.Error, UnicodeEncodeError, ValueError) as error:
+            raise ProofError(
+                f"the schema of {path!r} cannot be carried by the .sql: {error}",
+                "use method: physical, which keeps the database's own pages, or drop the object that the message names",
+            ) from error
+        finally:
+            scratch.close()
+        if missing or pragmas != self._pragmas:
+            raise ProofError(
+                f"the .sql cannot carry {', '.join(missing) or 'the header of the database'} of {path!r}",
+                "use method: physical, which keeps the database's own pages",
+            )
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def dump_rows(connection: sqlite3.Connection, table: Table, encoder: Encoder, sink: Sink) -> int:
+    """Write the rows of ``table`` as INSERT statements of a few hundred rows; returns how many."""
+    columns = ",".join(table.selected)
+    head = f"INSERT INTO {quoted(table.name)}({columns}) VALUES\n".encode()
+    if table.name in (SEQUENCES, *STATISTICS):
+        sink.write(f"DELETE FROM {quoted(table.name)};\n".encode())
+    check = affinity_check(table)
+    written = 0
+    for rows in batches(
+        connection, f"SELECT {columns} FROM main.{quoted(table.name)} ORDER BY {','.join(table.key) or 1}"
+    ):
+        if check:
+            check(rows)
+        text = encoder.values(rows, lambda: f"table {table.name!r}")
+        sink.write(b"".join((head, text, b";\n")))
+        written += len(rows)
+    return written
+
+
+def batches(connection: sqlite3.Connection, query: str) -> Iterator[list[Row]]:
+    """The rows of ``query`` in lists of about :data:`BATCH_BYTES`, growing slowly so that memory stays flat."""
+    cursor = connection.execute(query)
+    count = 4
+    while rows := cursor.fetchmany(count):
+        yield rows
+        size = sum(
+            len(value)
+            for row in (rows[0], rows[len(rows) // 2], rows[-1])
+            for value in row
+            if hasattr(value, "__len__")
+        )
+        likely = max(1, size // min(3, len(rows)))
+        count = max(1, min(BATCH_ROWS, count * 2, BATCH_BYTES // likely))
+
+
+def affinity_check(table: Table) -> Optional[Callable[[Sequence[Row]], None]]:
+    """A check that no stored value would be converted by being inserted again.
+
+    A column's affinity converts on the way in (SQLite manual, "Datatypes In SQLite", 3); a value
+    that kept another storage class got there by an edited schema, and no INSERT brings it back.
+    """
+    offset = len(table.selected) - len(table.columns)
+    watched = [(offset + i, column) for i, column in enumerate(table.columns) if column.affinity in _UNSTABLE]
+    if not watched:
+        return None
+
+    def check(rows: Sequence[Row]) -> None:
+        columns = list(zip(*rows))
+        for position, column in watched:
+            suspicious = _UNSTABLE[column.affinity]
+            if suspicious.isdisjoint(map(type, columns[position])):
+                continue
+            for row in rows:
+                if type(row[position]) in suspicious and _converts(row[position], column.affinity):
+                    raise ProofError(
+                        f"the .sql cannot carry table {table.name!r}: column {column.name!r} holds "
+                        f"{str(row[position])[:40]!r}, which its type {column.affinity} would convert",
+                        "store the value anew (UPDATE … SET column = column), or use method: physical",
+                    )
+
+    return check
+
+
+_UNSTABLE: dict[str, frozenset[type]] = {
+    "TEXT": frozenset((int, float)),
+    "INTEGER": frozenset((str, float)),
+    "NUMERIC": frozenset((str, float)),
+    "REAL": frozenset((str,)),
+}
+
+
+def _converts(value: object, affinity: str) -> bool:
+    probe = sqlite3.connect(":memory:")
+    try:
+        probe.execute(f"CREATE TABLE probe(value {affinity})")
+        probe.execute("INSERT INTO probe VALUES(?)", (value,))
+        (stored,) = probe.execute("SELECT value FROM probe").fetchone()
+    except UnicodeEncodeError:
+        return False  # text that is not UTF-8 looks like no number
+    finally:
+        probe.close()
+    return type(stored) is not type(value)

@@ -1,0 +1,115 @@
+"""A backup's view of one SQLite database: its artifacts, its proof, and how to restore it by hand."""
+
+from __future__ import annotations
+
+import shlex
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Optional, Union
+
+from ...errors import ProofError
+from ...model import Manifest, Proof, ProofPolicy, SourceIdentity
+from ..base import ArtifactStream, Sink, Snapshot
+from .connection import sqlite_errors
+from .dump import dump
+from .image import Pinned
+from .measure import measure, written_differs
+from .pages import ImageStream, IncrementStream
+
+
+class DumpStream(ArtifactStream):
+    """The database as SQL."""
+
+    role = "sql"
+    suffix = ".sql"
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self._path = path
+        self.written: Optional[dict[str, int]] = None
+
+    def pump(self, sink: Sink) -> None:
+        """Write the SQL, proven batch by batch."""
+        self.written = dump(self._connection, self._path, sink)
+
+
+class SqliteSnapshot(Snapshot):
+    """One pinned state; see :class:`Snapshot`."""
+
+    def __init__(
+        self,
+        pinned: Pinned,
+        identity: SourceIdentity,
+        consistent_at: datetime,
+        pages: Union[ImageStream, IncrementStream],
+        sql: Optional[DumpStream],
+        notes: Sequence[str],
+    ) -> None:
+        self._pinned = pinned
+        self._pages = pages
+        self._sql = sql
+        self.identity = identity
+        self.type = "incremental" if isinstance(pages, IncrementStream) else "full"
+        self.consistent_at = consistent_at
+        self.position = {
+            "journal_mode": pinned.journal_mode,
+            "page_size": pinned.image.page_size,
+            "page_count": pinned.image.page_count,
+        }
+        self.notes = (pinned.note, *notes)
+        self.artifacts = (pages, sql) if sql else (pages,)
+        self.tools = {"sqlite": sqlite3.sqlite_version}
+
+    def prove(self, policy: ProofPolicy) -> Proof:
+        """Measure the pinned state, which SQLite must find sound."""
+        connection = self._pinned.connections[0]
+        if policy.level != "none":
+            self._require_sound(connection)
+        return measure(connection, self._pinned.path, policy)
+
+    def compare(self, proof: Proof) -> Proof:
+        """A table of which the ``.sql`` has other rows than were counted is a ``ProofError``."""
+        if isinstance(self._pages, IncrementStream):
+            return replace(proof, image_sha256=self._pages.image_sha256)
+        wrong = written_differs(proof, self._sql.written) if self._sql and self._sql.written else []
+        if wrong:
+            raise ProofError(
+                f"the .sql does not carry every row of table {wrong[0]!r} of {self._pinned.path!r}",
+                "run PRAGMA integrity_check on the database",
+            )
+        return proof
+
+    def _require_sound(self, connection: sqlite3.Connection) -> None:
+        """A damaged database is no backup: SQLite reads every page of the very state that was stored."""
+        with sqlite_errors(self._pinned.path):
+            found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+        if found != ["ok"]:
+            raise ProofError(
+                f"database {self._pinned.path!r} is damaged: {'; '.join(map(str, found))}",
+                "restore the newest good backup, or repair it with the sqlite3 shell's .recover",
+            )
+
+    def interrupt(self) -> None:
+        """End the statements that are running."""
+        for connection in self._pinned.connections:
+            connection.interrupt()
+
+    def state(self) -> Optional[bytes]:
+        """The page map of this state."""
+        return self._pages.page_map.to_bytes() if self._pages.page_map else None
+
+    def restore_with(self, chain: Sequence[Manifest], files: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+        """Decode the image and let SQLite replay each increment, which is a log of its own format."""
+        if not isinstance(self._pages, IncrementStream):
+            commands = [f"{files['db'][0]} > restored.db"]
+            if "sql" in files:
+                commands.append(f"# or, from the SQL: {files['sql'][0]} | sqlite3 restored.db")
+            return tuple(commands)
+        commands = [command for command in chain[-1].restore_with if not command.startswith("#")]
+        return (
+            *commands,
+            f"{files['pages'][0]} > restored.db-wal",
+            f"sqlite3 restored.db {shlex.quote('PRAGMA wal_checkpoint(TRUNCATE)')}",
+        )
