@@ -1,9 +1,9 @@
 """Rows as the text of an INSERT, and the proof that the text says what the rows were.
 
 Batches are encoded column by column with operations that run at memory speed. Each batch's text
-is then read back before it leaves: SQLite itself parses it, with long plain strings taken out
-and compared on their own, and whatever it does not give back unchanged is encoded value by value
-and parsed whole. So no rule below has to be trusted.
+is then read back and compared with the rows before it leaves: strings by what stands between
+quotes, decimals by what SQLite makes of them. Whatever is not read back unchanged is encoded value
+by value and parsed whole by SQLite. So no rule of the encoding has to be trusted.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Callable, Optional
 
 from ...errors import ProofError
@@ -23,46 +24,30 @@ def decode_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def encode_fast(rows: Sequence[Row]) -> Optional[tuple[str, list[bool]]]:
+def encode_fast(rows: Sequence[Row]) -> tuple[str, list[bool]]:
     """``(values, texts)`` of ``rows``: the text behind VALUES, and which columns hold quoted parts.
 
-    ``None`` where a string holds NUL bytes or invalid UTF-8.
+    NUL bytes and lone surrogates are written as they are: the caller looks for them.
     """
     encoded = []
     texts = []
     template = []
     for column in zip(*rows):
         types = set(map(type, column))
-        if types == {str}:
-            values: Optional[Sequence[str]] = _encode_strings(column)
-            template.append("'%s'")
-        else:
-            values = _encode_column(types, column)
-            template.append("%s")
-        if values is None:
-            return None
+        template.append("'%s'" if types == {str} else "%s")
         texts.append(str in types or bytes in types)
-        encoded.append(values)
+        encoded.append(_encode_column(types, column))
     row = "(" + ",".join(template) + ")"
     return ",\n".join(map(row.__mod__, zip(*encoded))), texts
 
 
-def _encode_strings(column: Sequence[str]) -> Optional[Sequence[str]]:
-    joined = "\0".join(column)
-    if joined.count("\0") != len(column) - 1:
-        return None
-    return joined.replace("'", "''").split("\0") if "'" in joined else column
-
-
-def _encode_column(types: set[type], column: Sequence[Any]) -> Optional[Sequence[str]]:
+def _encode_column(types: set[type], column: Sequence[Any]) -> Sequence[str]:
+    if types == {str}:
+        return [value.replace("'", "''") if "'" in value else value for value in column]
     if types == {int}:
         return list(map(repr, column))
     if types == {float}:
         return list(map(float_literal, column))
-    if types == {bytes}:
-        return [f"X'{value.hex()}'" for value in column]
-    if str in types and any("\0" in value for value in column if type(value) is str):
-        return None
     return list(map(literal, column))
 
 
@@ -123,28 +108,35 @@ class Reader:
         return found == list(rows) and [list(map(type, row)) for row in found] == [list(map(type, row)) for row in rows]
 
     def confirms(self, values: str, texts: Sequence[bool], rows: Sequence[Row]) -> bool:
-        """Whether ``values`` says exactly ``rows``.
+        """Whether ``values`` says exactly ``rows``; ``False`` also where that is not certain.
 
-        Doubled quotes are set aside, so that single ones divide what is quoted from what is not;
-        each side is compared with the rows. ``False`` also where that is not certain.
+        Single quotes divide what is quoted from what is not; where nothing is between two of
+        them, they are one quote inside a string. Each side is compared with the rows.
         """
-        pieces = values.replace("''", "\0").split("'")
-        inside, outside = pieces[1::2], "''".join(pieces[0::2])
-        lines = outside[1:-1].split("),\n(")
+        pieces = values.split("'")
+        outside, inside = pieces[0::2], pieces[1::2]
+        if "" in outside:
+            outside, inside = _join_doubled(outside, inside)
         columns = list(zip(*rows))
+        if inside != _quoted_parts(columns, texts):
+            return False
+        skeleton = "''".join(outside)
+        if skeleton[:1] != "(" or skeleton[-1:] != ")":
+            return False
+        lines = skeleton[1:-1].split("),\n(")
         tokens = list(zip(*(line.split(",") for line in lines)))
         if len(lines) != len(rows) or len(tokens) != len(columns):
             return False
-        expected = _quoted_parts(columns, texts)
-        if inside != expected and [text.replace("\0", "'") for text in inside] != expected:
+        try:
+            return all(map(self._confirms_column, tokens, columns))
+        except (ValueError, sqlite3.Error):  # what should be a number is none
             return False
-        return all(map(self._confirms_column, tokens, columns))
 
     def _confirms_column(self, tokens: Sequence[str], column: Sequence[Any]) -> bool:
         types = set(map(type, column))
         if types == {int}:
             return list(map(int, tokens)) == list(column)
-        if types == {str} and "" not in column:
+        if types == {str}:
             return set(tokens) == {"''"}
         if types == {float}:
             return self._confirms_decimals(tokens, column)
@@ -154,9 +146,9 @@ class Reader:
         if value is None:
             return written == "NULL"
         if isinstance(value, str):
-            return written == ("''" if value else "\0")
+            return written == "''"
         if isinstance(value, bytes):
-            return written == ("X''" if value else "X\0")
+            return written == "X''"
         if isinstance(value, float):
             return self._confirms_decimals((written,), (value,))
         return bool(int(written) == value)
@@ -178,13 +170,31 @@ class Reader:
         return True
 
 
+def _join_doubled(outside: Sequence[str], inside: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take doubled quotes, which are where nothing stands outside, as one quote inside."""
+    texts: list[str] = []
+    done = 0
+    try:
+        while True:  # ``outside[i]`` stands between ``inside[i - 1]`` and ``inside[i]``
+            empty = outside.index("", done + 1)
+            end = empty + 1
+            while outside[end] == "":
+                end += 1
+            texts += inside[done : empty - 1]
+            texts.append("'".join(inside[empty - 1 : end]))
+            done = end
+    except (ValueError, IndexError):
+        texts += inside[done:]
+    return list(filter(None, outside)), texts
+
+
 def _quoted_parts(columns: Sequence[Sequence[Any]], texts: Sequence[bool]) -> list[str]:
-    """What stands between quotes, in order: strings and the hexadecimal digits of blobs, but no empty ones."""
+    """What stands between quotes, in order: strings, and the hexadecimal digits of blobs."""
     kept = [column for column, has_text in zip(columns, texts) if has_text]
-    parts = [value for row in zip(*kept) for value in row if value and value.__class__ in (str, bytes)]
-    if bytes in set(map(type, parts)):
-        return [part.hex() if type(part) is bytes else part for part in parts]
-    return parts
+    parts = list(chain.from_iterable(zip(*kept)))
+    if set(map(type, parts)) == {str}:
+        return parts
+    return [part.hex() if type(part) is bytes else part for part in parts if type(part) in (str, bytes)]
 
 
 class Encoder:
@@ -200,9 +210,9 @@ class Encoder:
     def values(self, rows: Sequence[Row], describe: Callable[[], str]) -> bytes:
         """The text behind VALUES as UTF-8. Raises ``ProofError`` naming ``describe()`` where no text says it."""
         try:
-            fast = encode_fast(rows)
-            if fast is not None and self._reader.confirms(*fast, rows):
-                return fast[0].encode("utf-8")
+            values, texts = encode_fast(rows)
+            if "\0" not in values and self._reader.confirms(values, texts, rows):
+                return values.encode("utf-8")
         except UnicodeEncodeError:
             pass
         return ",\n".join(self._exact_row(row, describe) for row in rows).encode("utf-8")
