@@ -121,7 +121,7 @@ class Reader:
         if inside != _quoted_parts(columns, texts):
             return False
         skeleton = "''".join(outside)
-        if skeleton[:1] != "(" or skeleton[-1:] != ")":
+        if (skeleton[:1], skeleton[-1:], skeleton.count(",")) != ("(", ")", len(rows) * len(columns) - 1):
             return False
         lines = skeleton[1:-1].split("),\n(")
         tokens = list(zip(*(line.split(",") for line in lines)))
