@@ -1,0 +1,82 @@
+"""Building a backup's database from its chain: what restore and verify have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Optional
+
+from ..catalog import Catalog
+from ..chain import resolve
+from ..databases.base import Database, Restoration
+from ..databases.registry import SCHEMES, open_database
+from ..errors import DamagedError, UsageError
+from ..model import Artifact, Finding, Job, Manifest, Source
+from ..progress import Progress
+from ..proof import compare
+from ..stores.base import Store
+from ..stream.pipeline import read_artifact
+from ..stream.throttle import Throttle
+
+
+def database_for(source: Source, manifest: Manifest) -> Database:
+    """The database at ``source``, which must be of the backup's kind."""
+    database = open_database(source)
+    if database.engine != manifest.engine:
+        raise UsageError(
+            f"{manifest.id} is a backup of {manifest.engine}, the target is {database.engine}",
+            f"name a {manifest.engine} target with --to",
+        )
+    return database
+
+
+def scratch_database(manifest: Manifest) -> Database:
+    """A database of the backup's kind that is only used to build into scratch folders."""
+    for kind in SCHEMES.values():
+        if kind.engine == manifest.engine:
+            return kind.scratch()
+    raise UsageError(
+        f"{manifest.id} is a backup of {manifest.engine}, which this version does not know", "upgrade dbfleet"
+    )
+
+
+def parts(catalog: Catalog, manifest: Manifest, database: Database) -> list[Artifact]:
+    """The artifacts that a whole restore needs, in the order in which they are applied."""
+    return [_best(link, database) for link in resolve(catalog.manifests, manifest.id)]
+
+
+def _best(manifest: Manifest, database: Database) -> Artifact:
+    by_role = {artifact.role: artifact for artifact in manifest.artifacts}
+    for role in database.restore_roles:
+        if role in by_role:
+            return by_role[role]
+    raise DamagedError(f"{manifest.id} has no artifact that a restore could use", "choose another backup")
+
+
+def fill(
+    restoration: Restoration,
+    artifacts: Sequence[Artifact],
+    job: Job,
+    store: Store,
+    progress: Progress,
+    throttle: Optional[Throttle] = None,
+) -> None:
+    """Give ``restoration`` the raw bytes of ``artifacts``, checked as they pass."""
+    throttle = throttle or Throttle(job.limits.bandwidth)
+    for artifact in artifacts:
+        progress.step(f"restoring {artifact.file}")
+        progress.expect(artifact.raw_size_bytes)
+        with read_artifact(store, artifact, job.encryption, throttle=throttle, progress=progress) as chunks:
+            restoration.receive(artifact, chunks)
+            for _ in chunks:  # the digests are compared at the end, which the database may not have needed
+                pass
+
+
+def problems(restoration: Restoration, manifest: Manifest, *, thorough: bool = False) -> list[Finding]:
+    """What is wrong with the database that was built, measured against the manifest's proof."""
+    with ThreadPoolExecutor(max_workers=1) as pool:  # both read every page: side by side
+        measuring = pool.submit(restoration.prove, manifest.proof)
+        damage = restoration.check(thorough=thorough)
+        if damage:
+            return [Finding(manifest.id, line, "restore another backup") for line in damage]
+        return compare(manifest.proof, measuring.result())

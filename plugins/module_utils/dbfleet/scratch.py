@@ -1,0 +1,71 @@
+"""Private folders for what exists only while an operation runs, and the end of those that crashed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from .errors import CapacityError
+from .stores.locks import try_lock
+
+PREFIX = "dbfleet-scratch-"
+ALIVE = "alive"  # locked by the process that uses the folder
+YOUNG = 60.0  # seconds in which a folder may not have its lock yet
+
+
+def scratch_base(environ: Mapping[str, str] = os.environ) -> str:
+    """Where scratch folders go: ``DBFLEET_SCRATCH``, ``TMPDIR``, else a place on a disk rather than in memory."""
+    for chosen in (environ.get("DBFLEET_SCRATCH"), environ.get("TMPDIR")):
+        if chosen:
+            return os.path.abspath(chosen)
+    return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[str]:
+    """A folder of mode 0700 that is gone afterwards; sweeps those of processes that died.
+
+    Raises ``CapacityError`` when it cannot be made.
+    """
+    base = scratch_base()
+    try:
+        _sweep(base)
+        folder = tempfile.mkdtemp(prefix=PREFIX, dir=base)
+        alive = os.open(os.path.join(folder, ALIVE), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise CapacityError(
+            f"cannot make a scratch folder in {base!r}: {error.strerror}",
+            "set DBFLEET_SCRATCH to a folder with room",
+        ) from error
+    try:
+        try_lock(alive, False)
+        yield folder
+    finally:
+        os.close(alive)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(base: str) -> None:
+    for entry in os.scandir(base):
+        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) and _is_dead(entry):
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_dead(entry: os.DirEntry[str]) -> bool:
+    try:
+        found = entry.stat(follow_symlinks=False)
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+            return False
+        alive = os.open(os.path.join(entry.path, ALIVE), os.O_RDWR)
+    except FileNotFoundError:
+        return time.time() - found.st_mtime > YOUNG
+    except OSError:
+        return False
+    try:
+        return try_lock(alive, False)
+    finally:
+        os.close(alive)
