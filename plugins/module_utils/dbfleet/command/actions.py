@@ -1,0 +1,143 @@
+"""What each verb does: one call of an operation, and its answer in both forms.
+
+Operations are imported where a verb needs them, so that a listing does not load a restore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ..config import check_for_backup
+from ..errors import UsageError
+from ..model import Job
+from ..progress import Progress
+from .jobs import shown, with_name
+from .parse import Request
+from .style import Style
+
+FINDINGS = 3  # exit code: a check found a problem
+
+
+class Answer(NamedTuple):
+    """What a verb answers: the JSON document, the lines for people, the exit code."""
+
+    document: Mapping[str, Any]
+    lines: Callable[[Style], list[str]]
+    exit_code: int = 0
+
+
+def backup(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet backup``."""
+    check_for_backup(job)
+    from ..operations.backup import backup as run
+    from . import render
+
+    report = run(job, dry_run=bool(request.get("dry_run")), progress=progress)
+    if report.manifest is None:
+        return Answer(report.to_json(), lambda style: render.plan(report.plan))
+    manifest = report.manifest
+    return Answer(report.to_json(), lambda style: render.backup(manifest))
+
+
+def list_(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet list``; without a name, the backups of every job in the repository."""
+    from .listing import every_row, told
+
+    rows = every_row(job)
+    document = {"backups": [row.to_json() for row in rows]}
+    return Answer(document, lambda style: told(rows, shown(job.repository.url), style))
+
+
+def show(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet show``."""
+    from ..operations.lookup import find
+    from . import render
+
+    found = find(with_name(job), str(request.argument))
+    document = found.to_json()
+    if found.manifest is None:
+        return Answer({"backup": document}, lambda style: render.document(document))
+    manifest = found.manifest
+    return Answer({"backup": document}, lambda style: render.show(manifest, found.state, found.reason, style))
+
+
+def restore(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet restore``."""
+    if job.source is None and not request.get("to"):
+        raise UsageError(
+            "there is no database to restore to", "give --to URL, or the source with --source or DATABASE_URL"
+        )
+    from ..operations.restore import restore as run
+    from . import render
+
+    report = run(
+        with_name(job),
+        str(request.argument),
+        to=request.get("to"),
+        tables=tuple(request.get("table") or ()),
+        replace=bool(request.get("replace")),
+        dry_run=bool(request.get("dry_run")),
+        progress=progress,
+    )
+    document = report.to_json()
+    if "plan" in document:
+        return Answer(document, lambda style: render.plan(document["plan"]))
+    return Answer(document, lambda style: render.restored(document["restored"]))
+
+
+def verify(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet verify``."""
+    from ..manifests import finding_json
+    from ..operations.verify import verify as run
+    from . import render
+
+    results = run(with_name(job), str(request.argument), str(request.get("level")), progress=progress)
+    document = {
+        "results": [
+            {
+                "backup": result.backup,
+                "level": result.level,
+                "ok": result.ok,
+                "findings": [finding_json(finding) for finding in result.findings],
+            }
+            for result in results
+        ]
+    }
+    code = 0 if all(result.ok for result in results) else FINDINGS
+    return Answer(document, lambda style: render.verified(results, style), code)
+
+
+def prune(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet prune``."""
+    from ..operations.prune import prune as run
+    from . import render
+
+    dry_run = bool(request.get("dry_run"))
+    document = run(job, dry_run=dry_run, progress=progress).to_json()
+    return Answer(document, lambda style: render.pruned(document, dry_run, style))
+
+
+def sync(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet sync``."""
+    if not request.get("to"):
+        raise UsageError("sync needs --to", "give the URL of the other repository")
+    from ..operations.sync import sync as run
+    from . import render
+
+    dry_run = bool(request.get("dry_run"))
+    document = run(with_name(job), request.get("to"), dry_run=dry_run, progress=progress).to_json()
+    facts = document["synced"]
+    code = FINDINGS if facts["findings"] else 0
+    return Answer(document, lambda style: render.synced(facts, dry_run, style), code)
+
+
+ACTIONS: Mapping[str, Callable[[Request, Job, Progress], Answer]] = {
+    "backup": backup,
+    "list": list_,
+    "show": show,
+    "restore": restore,
+    "verify": verify,
+    "prune": prune,
+    "sync": sync,
+}

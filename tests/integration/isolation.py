@@ -1,0 +1,68 @@
+"""Runs a piece of a test in a child that is another user, or has a tiny disk, or is killed.
+
+The child is forked, so the piece is an ordinary function. Its mounts live in a namespace of its own and
+are gone with it; an ordinary user gets the right to mount from a user namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import traceback
+from typing import Callable, Optional
+
+CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+MS_REC, MS_PRIVATE = 0x4000, 0x40000
+NOBODY = 65534
+
+
+def in_child(act: Callable[[], None], *, disk: Optional[tuple[str, str]] = None, nobody: bool = False) -> None:
+    """Run ``act`` in a child; its failure fails the caller.
+
+    ``disk`` is a folder and the options of the tmpfs to mount there (``size=1m``); ``nobody``
+    gives up root's rights, as whom file modes mean nothing.
+    """
+    gc.collect()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        gc.disable()  # garbage of libraries with threads must not be freed where those are missing
+        try:
+            os.close(reader)
+            if disk is not None:
+                _mount(*disk)
+            if nobody and os.geteuid() == 0:
+                os.setgroups([])
+                os.setgid(NOBODY)
+                os.setuid(NOBODY)
+            act()
+            code = 0
+        except BaseException:
+            os.write(writer, traceback.format_exc().encode("utf-8", "replace")[-60000:])
+        finally:
+            os._exit(code)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read().decode("utf-8", "replace")
+    _, status = os.waitpid(child, 0)
+    assert status == 0, said or f"the child ended with status {status}"
+
+
+def _mount(folder: str, options: str) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    user, group = os.geteuid(), os.getegid()
+    _check(libc.unshare(CLONE_NEWNS | (CLONE_NEWUSER if user else 0)))
+    if user:
+        for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                file.write(text)
+    _check(libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None))
+    _check(libc.mount(b"tmpfs", os.fsencode(folder), b"tmpfs", 0, options.encode()))
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
