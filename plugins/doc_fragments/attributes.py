@@ -1,0 +1,34 @@
+"""What every module promises about check mode, differences, repetition and hosts, in words."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """``dbfleet.recovery.attributes``, and ``….attributes.actiongroup`` for the group of all modules."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode), where it changes nothing and says what would change.
+  diff_mode:
+    description: Says with C(--diff) what is, or would be, different afterwards.
+  idempotent:
+    description: When run twice in a row, and nothing else happens between, the second run changes nothing.
+  platform:
+    description: Hosts it can run on.
+    platforms: posix
+    support: full
+"""
+
+    ACTIONGROUP = r"""
+options: {}
+attributes:
+  action_group:
+    description: >-
+      Use C(group/dbfleet.recovery.recovery) in C(module_defaults) to set options of all modules of this
+      collection, such as the repository.
+    support: full
+    membership:
+      - dbfleet.recovery.recovery
+"""

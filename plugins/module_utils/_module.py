@@ -1,0 +1,131 @@
+"""What every module shares: options made from the key table, the job they name, errors as ``fail_json``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, Callable
+from urllib.parse import unquote
+
+from ansible.module_utils.basic import AnsibleModule
+
+from .dbfleet.config import Layer, job_from_layer, merge, read_mapping
+from .dbfleet.errors import DbfleetError, UsageError
+from .dbfleet.jobfiles import read_job_file
+from .dbfleet.keys import BY_PATH, KEYS, Key
+from .dbfleet.model import Job
+from .dbfleet.run_limits import applied
+
+TYPES = {"path": "path", "int": "int", "mode": "raw", "list": "list"}  # every other kind of key is text
+
+
+def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a module: ``job``, every key of the job, nested as in the job, and its own ``options``.
+
+    There are no defaults here: an option that is not given leaves the word to the installed job,
+    and then to the defaults of ``model``.
+    """
+    spec: dict[str, Any] = {"job": {"type": "str"}}
+    for key in KEYS:
+        if key.group:
+            group = spec.setdefault(key.group, {"type": "dict", "options": {}})
+            group["options"][key.field] = option_of(key)
+        else:
+            spec[key.path] = option_of(key)
+    return {**spec, **options}
+
+
+def option_of(key: Key) -> dict[str, Any]:
+    """The option for one key. A URL may hold a password, so none is logged when the module starts."""
+    option: dict[str, Any] = {"type": TYPES.get(key.kind, "str"), "no_log": key.kind == "url"}
+    if key.kind == "list":
+        option["elements"] = "str"
+    if key.choices:
+        option["choices"] = list(key.choices)
+    return option
+
+
+def job_from_params(params: Mapping[str, Any], *, name_needed: bool) -> Job:
+    """The job of a module's options: those given are stronger than the installed job that ``job`` names.
+
+    Raises ``UsageError`` for values that make no job and for relative paths, ``NotFoundError``
+    for a job that is not installed.
+    """
+    heads = {key.group or key.path for key in KEYS}
+    given = read_mapping({head: params.get(head) for head in sorted(heads)}, where="the options")
+    refuse_relative(given)
+    installed = read_job_file(params["job"], os.environ) if params.get("job") else {}
+    return job_from_layer(merge([given, installed]), name_needed=name_needed)
+
+
+def refuse_relative(layer: Layer) -> None:
+    """Refuse relative paths: a module runs in a folder that nobody chose."""
+    for path, value in layer.items():
+        if BY_PATH[path].kind == "url":
+            absolute_url(value, called=path)
+        elif BY_PATH[path].kind == "path" and not os.path.isabs(value):
+            raise UsageError(f"{path}: {value!r} is a relative path", "write the absolute path on the host")
+
+
+def absolute_url(url: str, *, called: str) -> str:
+    """``url``, if it does not depend on the folder that a module happens to run in."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        place, example = url, "an absolute folder such as /var/backups/app, or a URL"
+    elif scheme.lower() == "file":
+        place, example = rest, "file:///var/backups/app"
+    elif scheme.lower() == "sqlite":
+        place, example = rest[1:], "sqlite:////var/lib/app/app.db, with four slashes"
+    else:
+        return url
+    if place in ("", ":memory:") or os.path.isabs(place):
+        return url  # the engine says what is wrong with no path at all
+    raise UsageError(
+        f"{called}: {url!r} is relative, and a module has no folder that it could be relative to",
+        f"write it absolute: {example}",
+    )
+
+
+def run(
+    module: AnsibleModule,
+    function: Callable[[AnsibleModule, Job], dict[str, Any]],
+    *,
+    name_needed: bool = False,
+) -> None:
+    """End ``module`` with what ``function`` returns, or with the one line of the error that it raises.
+
+    ``name_needed`` refuses a job without a name, which otherwise stands for every backup in its repository.
+    """
+    hide_only_secrets(module)
+    try:
+        job = job_from_params(module.params, name_needed=name_needed)
+        with applied(job.limits):
+            result = function(module, job)
+    except DbfleetError as error:
+        module.fail_json(msg=str(error), error=error.to_json())
+    module.exit_json(**result)
+
+
+def describe(findings: list[dict[str, str]]) -> str:
+    """One line for people about ``findings``: the first one, and how many more there are."""
+    first = findings[0]
+    remedy = f". {first['remedy']}" if first["remedy"] else ""
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{first['object']}: {first['problem']}{more}{remedy}"
+
+
+def hide_only_secrets(module: AnsibleModule) -> None:
+    """Of the URLs, all hidden at first, go on hiding only those with a secret, and the secret itself."""
+    for url in [text for text in module.no_log_values if isinstance(text, str)]:
+        secrets = secrets_of(url)
+        if not secrets:
+            module.no_log_values.discard(url)
+        module.no_log_values.update(secrets)
+
+
+def secrets_of(url: str) -> set[str]:
+    """The secrets in ``url``, as written and decoded: a password, or all of a query."""
+    rest = url.partition("://")[2] or url
+    place, _mark, query = rest.partition("?")
+    password = place.rpartition("@")[0].partition(":")[2]
+    return {text for secret in (password, query) if secret for text in (secret, unquote(secret))}

@@ -1,0 +1,133 @@
+#!/usr/bin/python
+# Copyright (c) The dbfleet.recovery contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The door to the operation ``prune``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: prune
+short_description: Remove backups that no retention rule keeps
+version_added: 0.1.0
+author: The dbfleet.recovery contributors (@dbfleet)
+description:
+  - Removes the backups of a job that no rule of O(retention) keeps, moves old ones to
+    O(retention.archive_to), and sweeps up what interrupted backups left behind.
+  - It never removes the newest good backup, a backup that another one needs, or a file that it did not write.
+  - It leaves a record of what it removed and by which rule.
+extends_documentation_fragment:
+  - dbfleet.recovery.job
+  - dbfleet.recovery.attributes
+  - dbfleet.recovery.attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details: Shows the backups that go or move, each with the reason.
+  idempotent:
+    support: full
+options: {}
+seealso:
+  - module: dbfleet.recovery.backup
+  - module: dbfleet.recovery.sync
+"""
+
+EXAMPLES = r"""
+- name: Keep a week of days, a month of weeks and a year of months
+  dbfleet.recovery.prune:
+    name: promptpilot
+    repository:
+      url: file:///var/backups/promptpilot
+    retention:
+      keep_daily: 7
+      keep_weekly: 4
+      keep_monthly: 12
+
+- name: See which backups of an installed job would go, and why
+  dbfleet.recovery.prune:
+    job: promptpilot
+  check_mode: true
+  diff: true
+
+- name: Move what is older than a month to a slower disk
+  dbfleet.recovery.prune:
+    job: promptpilot
+    retention:
+      archive_after: 30d
+      archive_to: file:///mnt/archive/promptpilot
+"""
+
+RETURN = r"""
+kept:
+  description: The backups that stay, each with its C(id) and all C(reasons).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - id: promptpilot_backup_20250823_103000
+      reasons: [daily 1 of 7, newest good]
+archived:
+  description: The backups that were moved to O(retention.archive_to), or would be in check mode.
+  returned: success
+  type: list
+  elements: dict
+removed:
+  description: The backups that were removed, or would be in check mode, each with the reason.
+  returned: success
+  type: list
+  elements: dict
+swept:
+  description: Leftovers of interrupted runs that were removed, or would be in check mode.
+  returned: success
+  type: list
+  elements: str
+findings:
+  description: >-
+    Backups that should have moved to O(retention.archive_to) and could not, each with an C(object), a
+    C(problem) and a C(remedy). They stay, and fail the task.
+  returned: success, and failure by a finding
+  type: list
+  elements: dict
+error:
+  description: The failure, with a C(kind) for programs, a C(message) and a C(remedy).
+  returned: failure
+  type: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import argument_spec, describe, run
+from ..module_utils.dbfleet.model import Job
+from ..module_utils.dbfleet.operations.prune import prune
+
+
+def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
+    report = prune(job, dry_run=module.check_mode).to_json()
+    changed = any(report[part] for part in ("archived", "removed", "swept"))
+    result = {"changed": changed, **report, "diff": difference(report)}
+    if report["findings"]:
+        module.fail_json(msg=describe(report["findings"]), **result)
+    return result
+
+
+def difference(report: dict[str, Any]) -> dict[str, str]:
+    """What ``--diff`` shows: the backups and leftovers before and after, those that go with the reason why."""
+    kept = [one["id"] for one in report["kept"]]
+    gone = [f"{one['id']}  # {part}: {one['reason']}" for part in ("archived", "removed") for one in report[part]]
+    swept = [f"{file}  # swept: left by a run that did not end" for file in report["swept"]]
+    return {
+        "before": "".join(f"{line}\n" for line in sorted([*kept, *gone, *swept])),
+        "after": "".join(f"{line}\n" for line in sorted(kept)),
+    }
+
+
+def main() -> None:
+    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), perform, name_needed=True)
+
+
+if __name__ == "__main__":
+    main()

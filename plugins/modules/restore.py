@@ -1,0 +1,182 @@
+#!/usr/bin/python
+# Copyright (c) The dbfleet.recovery contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The door to the operation ``restore``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore
+short_description: Restore a database from a backup
+version_added: 0.1.0
+author: The dbfleet.recovery contributors (@dbfleet)
+description:
+  - Builds the database of a backup beside its target, compares it with what was measured when the backup was
+    made, and only then puts it into the target's place.
+  - What it replaces is kept beside the target; RV(restored.kept) says where.
+  - It does not stop the application that uses the database. The playbook C(dbfleet.recovery.restore) can.
+extends_documentation_fragment:
+  - dbfleet.recovery.job
+  - dbfleet.recovery.attributes
+  - dbfleet.recovery.attributes.actiongroup
+attributes:
+  check_mode:
+    support: full
+    details: Looks for the backup and at the target, and fails where the restore would be refused.
+  diff_mode:
+    support: full
+    details: Shows what would be, or was, in the target's place before and after.
+  idempotent:
+    support: none
+    details: Every run restores again, so it is always changed.
+options:
+  backup:
+    description:
+      - The id of a backup, the name of one of its artifacts, or V(latest), which is the newest that is not
+        known to be bad.
+      - The absolute path of a plain SQL or database file that no manifest describes is accepted too. Its
+        content cannot be proven then.
+    type: str
+    default: latest
+  to:
+    description: URL of the database to restore to. The default is O(source.url).
+    type: str
+  tables:
+    description: Restore only these tables into the target, and leave its others as they are.
+    type: list
+    elements: str
+    default: []
+  replace:
+    description:
+      - Whether a database, or with O(tables) a table, that is there already may be replaced.
+      - Otherwise the restore is refused.
+    type: bool
+    default: false
+seealso:
+  - module: dbfleet.recovery.backup_info
+  - module: dbfleet.recovery.verify
+"""
+
+EXAMPLES = r"""
+- name: Restore the latest backup beside the original
+  dbfleet.recovery.restore:
+    job: promptpilot
+    to: sqlite:////var/lib/promptpilot/restored.db
+
+- name: See what would be replaced by the backup of a certain time
+  dbfleet.recovery.restore:
+    job: promptpilot
+    backup: promptpilot_backup_20250823_103000
+    replace: true
+  check_mode: true
+  diff: true
+
+- name: Bring one table back into the live database
+  dbfleet.recovery.restore:
+    job: promptpilot
+    tables:
+      - prompts
+    replace: true
+"""
+
+RETURN = r"""
+restored:
+  description: What was restored.
+  returned: success, without check mode
+  type: dict
+  contains:
+    backup:
+      description: The id of the backup, or the path of the plain file.
+      type: str
+      sample: promptpilot_backup_20250823_103000
+    to:
+      description: Where it was restored to.
+      type: str
+    tables:
+      description: The tables, where only some were restored.
+      type: list
+      elements: str
+    rows:
+      description: Rows of the restored tables, where only some were restored.
+      type: int
+    proven:
+      description: Whether what was built equals what was measured when the backup was made.
+      type: bool
+    kept:
+      description: Where the replaced database was kept.
+      type: str
+    notes:
+      description: What people should know.
+      type: list
+      elements: str
+    size_bytes:
+      description: Bytes that were read, unpacked.
+      type: int
+    duration_seconds:
+      description: From the first step to the take-over.
+      type: float
+plan:
+  description: >-
+    What a run without check mode would do. C(replaces) says whether something is in the target's place,
+    C(needs) which files are read.
+  returned: success, in check mode
+  type: dict
+error:
+  description: The failure, with a C(kind) for programs, a C(message) and a C(remedy).
+  returned: failure
+  type: dict
+"""
+
+from typing import Any, Optional
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import absolute_url, argument_spec, run
+from ..module_utils.dbfleet.errors import UsageError
+from ..module_utils.dbfleet.model import Job
+from ..module_utils.dbfleet.operations.restore import restore
+
+OPTIONS = {
+    "backup": {"type": "str", "default": "latest"},
+    "to": {"type": "str", "no_log": True},  # a URL, which may hold a password
+    "tables": {"type": "list", "elements": "str", "default": []},
+    "replace": {"type": "bool", "default": False},
+}
+
+
+def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
+    params = module.params
+    to: Optional[str] = absolute_url(params["to"], called="to") if params["to"] else None
+    if job.source is None and to is None:
+        raise UsageError("there is no database to restore to", "set to, or source.url, or name an installed job")
+    report = restore(
+        job,
+        params["backup"],
+        to=to,
+        tables=params["tables"],
+        replace=params["replace"],
+        dry_run=module.check_mode,
+    ).to_json()
+    facts = report["plan" if module.check_mode else "restored"]
+    for note in facts["notes"]:
+        module.warn(note)
+    return {"changed": True, **report, "diff": difference(facts)}
+
+
+def difference(facts: dict[str, Any]) -> dict[str, str]:
+    """What ``--diff`` shows of a plan or a report: what is in the target's place before and after."""
+    tables = f"tables {', '.join(facts['tables'])} of " if facts["tables"] else ""
+    occupied = facts.get("replaces") or facts.get("kept")
+    return {
+        "before": f"{facts['to']}: what is there now\n" if occupied else "",
+        "after": f"{facts['to']}: {tables}{facts['backup']}\n",
+    }
+
+
+def main() -> None:
+    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True), perform)
+
+
+if __name__ == "__main__":
+    main()
