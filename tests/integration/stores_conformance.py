@@ -6,6 +6,7 @@ import os
 import threading
 
 import pytest
+
 from dbfleet.errors import BusyError, DbfleetError, NotFoundError, UsageError
 from dbfleet.stores.base import Store
 from dbfleet.stream.throttle import Throttle
@@ -180,9 +181,9 @@ class StoreConformance:
             pass
 
     def test_shared_locks_share_and_keep_an_exclusive_one_out(self, ready: Store) -> None:
-        with ready.lock("job", shared=True), ready.lock("job", shared=True):
-            with pytest.raises(BusyError), ready.lock("job"):
-                pass
+        both = ready.lock("job", shared=True), ready.lock("job", shared=True)
+        with both[0], both[1], pytest.raises(BusyError), ready.lock("job"):
+            pass
         with ready.lock("job"):
             pass
 

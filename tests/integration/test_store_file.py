@@ -11,13 +11,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import pytest
 from isolation import in_child
 
 pytest.register_assert_rewrite("stores_conformance")
+
+from stores_conformance import StoreConformance, names  # noqa: E402
 
 from dbfleet.errors import (  # noqa: E402
     BusyError,
@@ -31,7 +33,6 @@ from dbfleet.stores import file as file_module  # noqa: E402
 from dbfleet.stores.base import Store  # noqa: E402
 from dbfleet.stores.file import FileStore  # noqa: E402
 from dbfleet.stores.registry import open_store  # noqa: E402
-from stores_conformance import StoreConformance, names  # noqa: E402
 
 
 class TestFileStore(StoreConformance):
@@ -320,9 +321,7 @@ def test_a_file_system_mounted_for_reading_says_so(tmp_path: Path) -> None:
     in_child(act, disk=(str(tmp_path), "size=1m,ro"))
 
 
-def test_without_hard_links_a_name_is_still_not_overwritten(
-    store: FileStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_hard_links_a_name_is_still_not_overwritten(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")  # what FAT answers
 

@@ -18,7 +18,7 @@ from unit.samples import (
     store_series,
 )
 
-from dbfleet import names
+from dbfleet import manifests, names
 from dbfleet.catalog import read_catalog
 from dbfleet.errors import BusyError, RefusedError
 from dbfleet.operations import prune as prune_module
@@ -66,31 +66,49 @@ def check_invariants(store: MemoryStore, now_good: set[str]) -> None:
 
 
 def crash_everywhere(
-    run: Callable[[], object], prepare: Callable[[], list[MemoryStore]], check: Callable[[], None]
+    run: Callable[[], object],
+    prepare: Callable[[], list[MemoryStore]],
+    check: Callable[[], None],
+    check_end: Callable[[], None],
 ) -> int:
-    """Run with one more allowed change each time, then once more without a limit; returns how many there are."""
+    """Kill a run after every number of changes, and the run after it early on; then let one end.
+
+    Returns how many changes there are.
+    """
     for allowed in range(1000):
         shared = prepare()
-        budget = Budget(allowed)
-        for store in shared:
-            store.change = budget.change  # type: ignore[method-assign]
-        try:
-            run()
-            ended = False
-        except Killed:
-            ended = True
-        for store in shared:
-            del store.change
-            store.locked.clear()
+        ended = killed_after(allowed, run, shared)
+        check()
+        killed_after(allowed % 7, run, shared)
         check()
         run()
         check()
-        if not ended:
+        check_end()
+        if ended:
             return allowed
     raise AssertionError("it never ends")
 
 
+def killed_after(changes: int, run: Callable[[], object], shared: list[MemoryStore]) -> bool:
+    """Run until that many changes were made in all stores together; returns whether it ended by itself."""
+    budget = Budget(changes)
+    for store in shared:
+        store.change = budget.change  # type: ignore[method-assign]
+    try:
+        run()
+    except Killed:
+        return False
+    else:
+        return True
+    finally:
+        for store in shared:
+            del store.change
+            store.locked.clear()
+
+
 class Budget:
+    """Changes that may still be made before the process is killed."""
+
     def __init__(self, allowed: int) -> None:
         self.left = allowed
 
@@ -118,16 +136,16 @@ def test_a_prune_that_is_killed_anywhere_is_finished_by_the_next(stores):
         both = {*read_catalog(here, "app").ids, *read_catalog(archive, "app").ids}
         assert {names.backup_id("app", moment(day)) for day in (4, 5, 19)} <= both
 
-    steps = crash_everywhere(lambda: prune(asked, now=NOW), prepare, check)
-    assert steps > 40
-    assert read_catalog(here, "app").findings() == read_catalog(archive, "app").findings() == []
-    left = set(here.objects) - set(BYSTANDERS)
-    newest = "app_backup_20250120_030000"
-    own = {name for name in left if not name.startswith((newest, "app_prune_"))}
-    assert own == {"app_backup_20250101_030000.sql.unpacked"}
-    assert here.partial == archive.partial == {}
-    assert not [name for name in (*here.objects, *archive.objects) if name.endswith(".intent")]
-    assert list(read_catalog(archive, "app").ids) == [names.backup_id("app", moment(day)) for day in (4, 5)]
+    def check_end() -> None:
+        left = set(here.objects) - set(BYSTANDERS)
+        own = {name for name in left if not name.startswith(("app_backup_20250120_030000", "app_prune_"))}
+        assert own == {"app_backup_20250101_030000.sql.unpacked"}
+        assert here.partial == archive.partial == {}
+        assert not [name for name in (*here.objects, *archive.objects) if name.endswith(".intent")]
+        assert list(read_catalog(archive, "app").ids) == [names.backup_id("app", moment(d)) for d in (4, 5)]
+        assert read_catalog(here, "app").findings() == read_catalog(archive, "app").findings() == []
+
+    assert crash_everywhere(lambda: prune(asked, now=NOW), prepare, check, check_end) > 40
 
 
 def test_a_sync_that_is_killed_anywhere_is_finished_by_the_next(stores):
@@ -152,11 +170,28 @@ def test_a_sync_that_is_killed_anywhere_is_finished_by_the_next(stores):
         before.setdefault("here", dict(here.objects))
         assert here.objects == before["here"]
 
-    assert crash_everywhere(lambda: sync(job(), "memory://archive"), prepare, check) > 20
-    assert read_catalog(there, "app").ids == read_catalog(here, "app").ids
-    wanted = {name for name in here.objects if name not in BYSTANDERS and not name.endswith("unpacked")}
-    assert set(there.objects) == wanted
+    def check_end() -> None:
+        assert read_catalog(there, "app").ids == read_catalog(here, "app").ids
+        wanted = {name for name in here.objects if name not in BYSTANDERS and not name.endswith("unpacked")}
+        assert set(there.objects) == wanted
+        assert there.partial == {}
+
+    assert crash_everywhere(lambda: sync(job(), "memory://archive"), prepare, check, check_end) > 20
     assert sync(job(), "memory://archive").copied == ()
+
+
+def test_only_leftovers_of_the_job_itself_are_swept(stores):
+    here, _ = stores.values()
+    store_series(here, [0])
+    here.partial = {
+        f".{name}.partial": b"half"
+        for name in ("app_backup_20250102_030000.db", "app_backup_backup_20250102_030000.db", "app_backup_mine.db")
+    }
+    intent = manifests.Intent("app_backup_backup_20250103_030000", "backup", NOW, {})
+    here.objects[names.intent_file(intent.id)] = manifests.encode(intent)
+    assert prune(job(keep_last=1), now=NOW).swept == (".app_backup_20250102_030000.db.partial",)
+    assert len(here.partial) == 2
+    assert names.intent_file(intent.id) in here.objects
 
 
 def test_a_dry_run_says_what_will_be_done_and_does_nothing(stores):

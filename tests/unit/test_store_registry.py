@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dbfleet.errors import UsageError
 from dbfleet.stores.file import FileStore
 from dbfleet.stores.names import check_name, final_name, partial_name
 from dbfleet.stores.registry import open_store
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def root_of(url: str) -> str:

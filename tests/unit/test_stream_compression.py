@@ -9,12 +9,13 @@ import sys
 import zlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dbfleet.errors import DamagedError, ToolError, UsageError
 from dbfleet.model import Compression
 from dbfleet.stream import compression
 from dbfleet.stream.flow import Codec
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def _there(module: str) -> bool:
@@ -37,11 +38,7 @@ CODECS = ["gzip", *ZSTD]
 
 
 def make_encoder(codec: str, level: int = 3, threads: int = 1) -> Codec:
-    step = (
-        compression.GzipEncoder(level)
-        if codec == "gzip"
-        else compression.zstd_encoder(level, threads, codec)
-    )
+    step = compression.GzipEncoder(level) if codec == "gzip" else compression.zstd_encoder(level, threads, codec)
     assert isinstance(step, Codec)
     return step
 
@@ -113,9 +110,11 @@ def test_no_piece_is_large_however_much_is_in_a_small_input(codec: str) -> None:
     assert largest <= 16 * 2**20
 
 
-@pytest.mark.parametrize("codec", ZSTD)
-@pytest.mark.parametrize("level", [-7, -1, 0, 1, 9, 19])
-@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(
+    "codec, level, threads",
+    [("gzip", level, 1) for level in compression.LEVELS["gzip"]]
+    + [(codec, level, threads) for codec in ZSTD for level in (-7, -1, 0, 1, 9, 19) for threads in (1, 2)],
+)
 def test_every_level_and_number_of_threads_works(codec: str, level: int, threads: int) -> None:
     raw = os.urandom(1000) * 300
     assert through(make_decoder(codec), through(make_encoder(codec, level, threads), raw)) == raw

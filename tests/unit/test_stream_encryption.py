@@ -7,12 +7,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dbfleet.errors import KeyMaterialError, UsageError
 from dbfleet.model import Encryption
 from dbfleet.stream import age, encryption, gpg
 from dbfleet.stream.process import Secret, last_lines
-from hypothesis import given
-from hypothesis import strategies as st
 
 KEYS = """\
 tru::1:1700000000:0:3:1:5

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from typing import Iterator
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from dbfleet.errors import DamagedError
 from dbfleet.stream.digest import Digest
 from dbfleet.stream.flow import Abandoned, Channel, ChannelStage, Codec, CodecStage, Worker
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @given(st.lists(st.binary(max_size=100), max_size=50))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import BinaryIO, Iterator, Optional
+from typing import BinaryIO, Optional
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from dbfleet.errors import CapacityError, DamagedError, DbfleetError, NotFoundError, SourceError
 from dbfleet.model import Compression, Encryption
 from dbfleet.stores.base import Entry, Store, Upload
 from dbfleet.stream.pipeline import CHUNK, Sink, check_stored, read_artifact, store_artifact, stored_name
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 PLAIN = Encryption()
 METHODS = [Compression("none"), Compression("gzip", 1, 1)]
@@ -209,9 +211,7 @@ class Listener:
 def test_progress_hears_of_every_raw_byte() -> None:
     store, listener = MemoryStore(), Listener()
     raw = bytes(3 * CHUNK + 17)
-    staged = store_artifact(
-        lambda sink: sink.write(raw), store, "a.db", "db", METHODS[1], PLAIN, progress=listener
-    )
+    staged = store_artifact(lambda sink: sink.write(raw), store, "a.db", "db", METHODS[1], PLAIN, progress=listener)
     staged.commit()
     assert listener.count == len(raw)
     with read_artifact(store, staged.artifact, PLAIN, progress=listener) as chunks:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from dbfleet.stream.throttle import BURST, Throttle
 from hypothesis import given
 from hypothesis import strategies as st
+
+from dbfleet.stream.throttle import BURST, Throttle
 
 
 class Clock:

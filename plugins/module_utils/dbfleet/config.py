@@ -20,7 +20,7 @@ Layer = dict[str, Any]
 
 LONGEST_NAME = 100  # file names grow by up to 60 characters, and file systems end at 255
 # Variables of this project that are no keys of the job.
-OTHER_VARIABLES = ("DBFLEET_CONFIG_DIR", "DBFLEET_STATE_DIR", "DBFLEET_RESTORED")
+OTHER_VARIABLES = ("DBFLEET_CONFIG_DIR", "DBFLEET_STATE_DIR", "DBFLEET_SCRATCH", "DBFLEET_RESTORED", "DBFLEET_BACKUP")
 
 
 def job_from_mapping(mapping: Mapping[str, Any], *, where: str) -> Job:

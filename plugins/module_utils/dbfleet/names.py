@@ -21,6 +21,7 @@ INTENT = ".intent"
 RECORD = ".json"
 PROOF_TIME = "%Y%m%dT%H%M%SZ"
 
+STAMP_LENGTH = 15
 _STAMP = r"\d{8}_\d{6}"
 _ID = re.compile(rf"({NAME_PATTERN})_backup_{_STAMP}", re.ASCII)
 _BACKUP = re.compile(rf"(({NAME_PATTERN})_backup_{_STAMP})([./].*)", re.ASCII | re.DOTALL)
@@ -94,7 +95,7 @@ def of_prune_upload(file: str) -> Optional[Owned]:
 
 def is_proof(rest: str) -> bool:
     """Whether the rest of a name is that of a proof record."""
-    return _PROOF.fullmatch(rest) is not None
+    return rest.startswith(".proof-") and _PROOF.fullmatch(rest) is not None
 
 
 def is_legacy(rest: str) -> bool:

@@ -238,7 +238,7 @@ def _proof(fields: dict[str, Any]) -> Proof:
 
 
 def _texts(values: list[Any]) -> tuple[str, ...]:
-    if any(type(value) is not str for value in values):
+    if not {*map(type, values)} <= {str}:
         raise TypeError(f"{values!r} is not all text")
     return tuple(values)
 
@@ -253,10 +253,10 @@ Made = TypeVar("Made")
 
 
 def _make(kind: type[Made], fields: dict[str, Any]) -> Made:
-    # What kind(**fields) makes, without the call of object.__setattr__ for every field of a frozen
-    # dataclass: a catalog of 10,000 backups is read in a third of the time.
+    # What kind(**fields) makes, without a second dictionary and without object.__setattr__ for every
+    # field of a frozen dataclass: a catalog of 10,000 backups is read in a third of the time.
     made = object.__new__(kind)
-    made.__dict__.update(fields)
+    object.__setattr__(made, "__dict__", fields)
     return made
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from .. import manifests, names
-from ..catalog import Catalog, read_catalog
+from ..catalog import Catalog, collector_paused, read_catalog
 from ..errors import DbfleetError, NotFoundError
 from ..model import Job, Manifest, ProofRecord
 from ..stores.base import Store
@@ -66,8 +66,8 @@ def listing(job: Job) -> list[Listed]:
 
     Raises ``NotFoundError`` for a repository that is not there.
     """
-    catalog = read_catalog(open_repository(job), job.name)
-    return list_catalog(catalog)
+    with collector_paused():
+        return list_catalog(read_catalog(open_repository(job), job.name))
 
 
 def list_catalog(catalog: Catalog) -> list[Listed]:

@@ -190,9 +190,7 @@ class FileStore(Store):
             return
         parent = os.path.dirname(path)
         if parent == path:
-            raise FileNotFoundError(
-                errno.ENOENT, os.strerror(errno.ENOENT), path
-            )  # a drive that is not there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)  # a drive that is not there
         self._make_folders(parent)
         try:
             os.mkdir(path, self._folder_mode)

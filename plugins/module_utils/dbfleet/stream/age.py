@@ -38,9 +38,7 @@ def encrypting(encryption: Encryption) -> Command:
 def decrypting(described: Mapping[str, object], encryption: Encryption) -> Command:
     """The command that decrypts stdin to stdout. Raises ``KeyMaterialError`` without an identity."""
     if encryption.identity_file is None:
-        raise KeyMaterialError(
-            "the backup is encrypted with age, and no identity file is set", IDENTITY_REMEDY
-        )
+        raise KeyMaterialError("the backup is encrypted with age, and no identity file is set", IDENTITY_REMEDY)
     path = os.path.abspath(encryption.identity_file)
     try:
         with open(path, "rb") as file:

@@ -39,9 +39,7 @@ ZSTD_PROVIDERS = ("library", "package", "command")
 def check(compression: Compression) -> None:
     """Refuse a method, level or number of threads that there is not, with ``UsageError``."""
     if compression.method not in SUFFIXES:
-        raise UsageError(
-            f"{compression.method!r} is not a compression method", "choose one of " + ", ".join(SUFFIXES)
-        )
+        raise UsageError(f"{compression.method!r} is not a compression method", "choose one of " + ", ".join(SUFFIXES))
     levels = LEVELS.get(compression.method)
     if levels is not None and compression.level is not None and compression.level not in levels:
         raise UsageError(
@@ -235,9 +233,7 @@ class PackageZstdEncoder(Codec):
             options["threads"] = threads
             if level <= SMALL_JOBS_UP_TO:
                 options["job_size"] = JOB_BYTES
-        parameters = zstandard.ZstdCompressionParameters.from_level(
-            level or DEFAULT_LEVELS["zstd"], **options
-        )
+        parameters = zstandard.ZstdCompressionParameters.from_level(level or DEFAULT_LEVELS["zstd"], **options)
         self._stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
 
     def feed(self, data: bytes) -> Iterator[bytes]:

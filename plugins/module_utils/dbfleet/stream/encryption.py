@@ -21,9 +21,7 @@ NONE: Mapping[str, object] = {"method": "none"}
 def check_settings(encryption: Encryption) -> None:
     """Refuse a combination that cannot be meant, with ``UsageError``. Looks at no file, starts nothing."""
     if encryption.method not in SUFFIXES:
-        raise UsageError(
-            f"{encryption.method!r} is not an encryption method", "choose one of " + ", ".join(SUFFIXES)
-        )
+        raise UsageError(f"{encryption.method!r} is not an encryption method", "choose one of " + ", ".join(SUFFIXES))
     if encryption.method == "gpg" and not encryption.recipients and not encryption.passphrase_file:
         raise UsageError(
             "gpg encryption needs somebody who can read it",

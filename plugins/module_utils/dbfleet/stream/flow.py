@@ -76,10 +76,10 @@ class Worker:
     """Hands chunks to ``handle``, in order, in a thread of its own."""
 
     def __init__(self, handle: Callable[[bytes], None], name: str) -> None:
-        self._handle = handle
         self._channel = Channel()
         self._failure: Optional[BaseException] = None
-        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        # The thread alone knows the handler, and forgets it at its end: no cycle keeps a codec's memory.
+        self._thread = threading.Thread(target=self._work, args=(handle,), name=name, daemon=True)
         self._thread.start()
 
     def put(self, data: bytes) -> None:
@@ -103,10 +103,10 @@ class Worker:
         self._channel.stop()
         self._thread.join(PATIENCE)
 
-    def _work(self) -> None:
+    def _work(self, handle: Callable[[bytes], None]) -> None:
         try:
             for data in self._channel:
-                self._handle(data)
+                handle(data)
         except BaseException as error:  # raised again in the thread that puts
             self._failure = error
             self._channel.stop()
@@ -162,9 +162,7 @@ class FilterStage(Stage):
             self._filter.write(data)
         except OSError:
             self._settle()
-            raise ToolError(
-                f"{self._filter.command.tool} stopped reading before the end of its input"
-            ) from None
+            raise ToolError(f"{self._filter.command.tool} stopped reading before the end of its input") from None
 
     def close(self) -> None:
         """Wait for the tool's end and judge it."""

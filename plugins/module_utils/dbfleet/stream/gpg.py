@@ -209,9 +209,7 @@ def _fingerprint(recipient: str, encryption: Encryption) -> str:
         )
     key, trouble = keys[0]
     if trouble:
-        raise KeyMaterialError(
-            f"the gpg key {key} of {recipient!r} {trouble}", "name or import a key that can encrypt"
-        )
+        raise KeyMaterialError(f"the gpg key {key} of {recipient!r} {trouble}", "name or import a key that can encrypt")
     return recipient if re.fullmatch(r"(0x)?[0-9A-Fa-f]{40}!", recipient) else key
 
 
@@ -227,16 +225,12 @@ def _said(words: str) -> str:
 def _explain_listing(code: int, words: str) -> DbfleetError:
     if "No public key" in words or "not found" in words.lower():
         return _NoKey(_said(words))
-    return ToolError(
-        f"gpg could not list its keys: {_said(words)}", "check the GnuPG home and its permissions"
-    )
+    return ToolError(f"gpg could not list its keys: {_said(words)}", "check the GnuPG home and its permissions")
 
 
 def _explain_encryption(code: int, words: str) -> DbfleetError:
     if re.search(r"\[GNUPG:\] (INV_RECP|NO_RECP|KEYEXPIRED)", words):
-        return KeyMaterialError(
-            f"gpg refused a recipient: {_said(words)}", "name or import a key that can encrypt"
-        )
+        return KeyMaterialError(f"gpg refused a recipient: {_said(words)}", "name or import a key that can encrypt")
     return ToolError(
         f"encryption with gpg failed with exit status {code}: {_said(words)}",
         "nothing was stored; cure what it says and start again",
@@ -256,7 +250,5 @@ def _explain_decryption(code: int, words: str) -> DbfleetError:
         if "MISSING_PASSPHRASE" in words or "No passphrase given" in words:
             return KeyMaterialError("the secret key is protected by a passphrase", LINE_REMEDY)
         if "No agent running" in words or "failed to start" in words or "can't connect to" in words:
-            return ToolError(
-                f"gpg cannot reach its agent: {_said(words)}", "check the GnuPG home and its permissions"
-            )
+            return ToolError(f"gpg cannot reach its agent: {_said(words)}", "check the GnuPG home and its permissions")
     return DamagedError(f"the gpg data is damaged: {_said(words) or f'exit status {code}'}", DAMAGED_REMEDY)
