@@ -158,9 +158,7 @@ def prompts(rng: random.Random, count: int) -> Iterator[tuple[Any, ...]]:
         )
 
 
-def executions(
-    rng: random.Random, count: int, prompt_ids: list[int], pipelines: int
-) -> Iterator[tuple[Any, ...]]:
+def executions(rng: random.Random, count: int, prompt_ids: list[int], pipelines: int) -> Iterator[tuple[Any, ...]]:
     """Yield rows of the table executions."""
     for number in range(1, count + 1):
         status = rng.choices(("queued", "running", "done", "failed"), (1, 1, 90, 8))[0]
@@ -232,8 +230,7 @@ def fill(connection: sqlite3.Connection, rows: int) -> None:
         executions(rng, rows, prompt_ids, pipelines_count),
     )
     connection.executemany(
-        "INSERT INTO attachments (execution_id, file_name, media_type, sha256, content)"
-        " VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO attachments (execution_id, file_name, media_type, sha256, content) VALUES (?, ?, ?, ?, ?)",
         attachments(rng, max(rows // 10, 10), rows),
     )
     connection.execute(f"PRAGMA user_version = {USER_VERSION}")

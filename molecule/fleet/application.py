@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """An application for tests: it adds a prompt and its run in one transaction, ten times a second."""
 
 import sqlite3

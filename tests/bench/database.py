@@ -33,7 +33,7 @@ BATCH = 2000  # prompts a transaction
 def words(rng: random.Random) -> list[str]:
     """A vocabulary in which a few words are frequent and most are rare."""
     letters = "etaoinshrdlucmfwygpbvk"
-    vocabulary = ["".join(rng.choices(letters, k=rng.randint(2, 10))) for _ in range(8000)]
+    vocabulary = ["".join(rng.choices(letters, k=rng.randint(2, 10))) for _word in range(8000)]
     weights = [1 / (rank + 8) for rank in range(len(vocabulary))]
     return rng.choices(vocabulary, weights=weights, k=400_000)
 
@@ -53,19 +53,19 @@ def fill(path: str, size: int, journal_mode: str) -> None:
     rng = random.Random(20250823)
     pool = words(rng)
     said = sentences(rng, pool, 60_000)
-    templates = ["".join(rng.choices(said, k=rng.randint(4, 9))) for _ in range(300)]
+    templates = ["".join(rng.choices(said, k=rng.randint(4, 9))) for _template in range(300)]
     connection = sqlite3.connect(path, isolation_level=None)
     connection.executescript("PRAGMA synchronous = OFF; PRAGMA journal_mode = OFF; PRAGMA page_size = 4096;" + SCHEMA)
     prompt = execution = 0
     while os.path.getsize(path) < size:
         prompts, executions, attachments = [], [], []
-        for _ in range(BATCH):
+        for _prompt in range(BATCH):
             prompt += 1
             body = rng.choice(templates) + "".join(rng.choices(said, k=3))
             day = f"2025-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
             title = " ".join(rng.choices(pool, k=4))
             prompts.append((prompt, title, body, rng.choice(("large", "small")), 0.7, rng.randrange(200), day))
-            for _ in range(3):
+            for _execution in range(3):
                 execution += 1
                 answer = "".join(rng.choices(said, k=rng.randint(3, 14)))
                 moment = f"{day} {rng.randrange(24):02d}:{rng.randrange(60):02d}:{rng.randrange(60):02d}"

@@ -98,7 +98,7 @@ class Bench:
         done = threading.Event()
         watcher = threading.Thread(target=watch, args=(child.pid, peak, done))
         watcher.start()
-        _, words = child.communicate()
+        _output, words = child.communicate()
         seconds = time.monotonic() - begun
         done.set()
         watcher.join()
@@ -211,7 +211,9 @@ def borgmatic(bench: Bench, path: Path) -> None:
             }
         )
     )
-    bench.environment.update(BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="yes", BORG_BASE_DIR=str(bench.scratch / "borg"))
+    bench.environment.update(
+        BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK="yes", BORG_BASE_DIR=str(bench.scratch / "borg")
+    )
     make = f"borg init -e none {bench.scratch}/borg.repo"
     create = f"{tool} -c {config} create"
     bench.group("borgmatic, first run", Contestant("borgmatic create", f"{make} && {create}", ("borg.repo", "borg")))
@@ -249,7 +251,8 @@ def repositories(bench: Bench, counts: tuple[int, ...] = (10_000, 100_000)) -> N
 
 def markdown(bench: Bench, gib: float) -> str:
     """The results as the tables of docs/benchmarks.md."""
-    cpu = next((line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    told = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in told if line.startswith("model name")), "?")
     lines = [
         f"Measured on {time.strftime('%Y-%m-%d')} with {bench.runs} counted runs of each; {gib:g} GiB database; "
         f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}, Python {platform.python_version()}, "

@@ -47,7 +47,7 @@ def in_child(act: Callable[[], None], *, disk: Optional[tuple[str, str]] = None,
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read().decode("utf-8", "replace")
-    _, status = os.waitpid(child, 0)
+    _pid, status = os.waitpid(child, 0)
     assert status == 0, said or f"the child ended with status {status}"
 
 

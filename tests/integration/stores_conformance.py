@@ -50,7 +50,7 @@ class StoreConformance:
         assert entry.modified > 1_600_000_000
 
     def test_a_large_object_in_many_pieces_comes_back_whole(self, ready: Store) -> None:
-        pieces = [os.urandom(300_000) for _ in range(60)]
+        pieces = [os.urandom(300_000) for _piece in range(60)]
         with ready.upload("large.db") as upload:
             for piece in pieces:
                 upload.write(piece)
@@ -156,7 +156,7 @@ class StoreConformance:
     def test_uploads_may_go_on_side_by_side(self, ready: Store) -> None:
         def send(number: int) -> None:
             with ready.upload(f"folder/{number}") as upload:
-                for _ in range(10):
+                for _write in range(10):
                     upload.write(bytes([number]) * 10_000)
                 upload.commit()
 

@@ -38,9 +38,10 @@ class Host:
         }
         self.line = [sys.executable, "-m", "dbfleet"]
         self.database.parent.mkdir()
-        with closing(sqlite3.connect(self.database)) as database, database:
+        with closing(sqlite3.connect(self.database)) as database:
             database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, word TEXT)")
             database.executemany("INSERT INTO t (word) VALUES (?)", [(f"word {n}",) for n in range(100)])
+            database.commit()
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -50,6 +51,7 @@ class Host:
             capture_output=True,
             text=True,
             timeout=120,
+            check=False,
         )
 
     def json(self, *words: str, code: int = 0, **environ: str) -> Any:
@@ -62,8 +64,9 @@ class Host:
         return self.json("backup", *source, *words, **environ)["backup"]
 
     def large(self, rows: int = 400_000) -> None:
-        with closing(sqlite3.connect(self.database)) as database, database:
-            database.executemany("INSERT INTO t (word) VALUES (?)", ((os.urandom(40).hex(),) for _ in range(rows)))
+        with closing(sqlite3.connect(self.database)) as database:
+            database.executemany("INSERT INTO t (word) VALUES (?)", ((os.urandom(40).hex(),) for _row in range(rows)))
+            database.commit()
 
 
 @pytest.fixture
@@ -168,8 +171,9 @@ def test_failures_have_a_kind_a_remedy_and_a_code(
 
 def test_an_existing_database_is_not_overwritten_unless_asked(host: Host) -> None:
     made = host.backup()
-    with closing(sqlite3.connect(host.database)) as database, database:
+    with closing(sqlite3.connect(host.database)) as database:
         database.execute("DELETE FROM t WHERE id > 1")
+        database.commit()
     words = ("restore", made["id"], "--source", "sqlite:///data/app.db", "--repository", "backups")
     assert host.json(*words, code=1)["error"]["kind"] == "refused"
     assert words_in(host.database) == 1
@@ -229,7 +233,9 @@ def test_a_reader_that_has_gone_is_no_failure(host: Host) -> None:
         read, write = os.pipe()
         os.close(read)
         line = [*host.line, *words] + (["--repository", "backups"] if words[0] == "list" else [])
-        done = subprocess.run(line, cwd=host.folder, env=host.environ, stdout=write, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            line, cwd=host.folder, env=host.environ, stdout=write, stderr=subprocess.PIPE, check=False
+        )
         os.close(write)
         assert (done.returncode, done.stderr) == (0, b"")
 
@@ -237,7 +243,7 @@ def test_a_reader_that_has_gone_is_no_failure(host: Host) -> None:
 def test_an_answer_that_cannot_be_written_is_a_failure(host: Host) -> None:
     with open("/dev/full", "w", encoding="utf-8") as full:
         line = [*host.line, "--help"]
-        done = subprocess.run(line, env=host.environ, stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run(line, env=host.environ, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("dbfleet: stdout cannot be written: ")
 
@@ -273,7 +279,7 @@ def test_a_terminal_gets_progress_and_colour_unless_told_otherwise(host: Host) -
     code, seen = on_a_terminal(host, "backup", *source)
     assert code == 0
     assert "\r" in seen and "MiB" in seen
-    before, _, after = seen.rpartition("\r\x1b[K")
+    before, _clear, after = seen.rpartition("\r\x1b[K")
     assert after.startswith("backup") and "backup " not in before.splitlines()[-1][:7]
     code, seen = on_a_terminal(host, "backup", *source, "--quiet", "--name", "other")
     assert (code, "\x1b" in seen) == (0, False)

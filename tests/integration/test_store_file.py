@@ -225,7 +225,7 @@ def test_a_full_disk_is_a_lack_of_capacity_and_lists_nothing(tmp_path: Path) -> 
         store.prepare()
         store.put("old", b"good" * 1000)
         with pytest.raises(CapacityError) as caught, store.upload("new") as upload:
-            for _ in range(40):
+            for _write in range(40):
                 upload.write(b"x" * 100_000)
         assert caught.value.remedy
         assert names(store) == ["old"]
@@ -366,7 +366,7 @@ def test_a_disk_that_fails_to_flush_gives_no_name(store: FileStore, monkeypatch:
 
 def test_a_root_that_vanishes_is_not_found(store: FileStore) -> None:
     os.rmdir(store.root)
-    for stage in (lambda: store.entries(), lambda: store.lock("job").__enter__(), lambda: store.read("a")):
+    for stage in (store.entries, lambda: store.lock("job").__enter__(), lambda: store.read("a")):
         with pytest.raises(NotFoundError):
             stage()
 
@@ -382,5 +382,5 @@ def test_a_hundred_thousand_names_are_listed_in_seconds(store: FileStore) -> Non
     for number in range(100_000):
         os.close(os.open(f"{store.root}/job_backup_{number}", os.O_CREAT | os.O_WRONLY, 0o600))
     begin = time.monotonic()
-    assert sum(1 for _ in store.entries("job_")) == 100_000
+    assert sum(1 for _entry in store.entries("job_")) == 100_000
     assert time.monotonic() - begin < 5

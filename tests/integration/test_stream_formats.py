@@ -61,7 +61,8 @@ def test_the_zstd_command_reads_what_each_provider_writes(provider: str, level: 
 
 @pytest.mark.parametrize("method", ["zstd", "gzip"])
 def test_what_the_plain_tools_wrote_is_read(store: FileStore, method: str) -> None:
-    parts = [subprocess.run([method, "-c"], input=part, capture_output=True).stdout for part in (RAW, b"end")]
+    line = [method, "-c"]
+    parts = [subprocess.run(line, input=part, capture_output=True, check=True).stdout for part in (RAW, b"end")]
     artifact = keep_foreign(store, "f", b"".join(parts), RAW + b"end", method)
     with read_artifact(store, artifact, Encryption()) as chunks:
         assert b"".join(chunks) == RAW + b"end"

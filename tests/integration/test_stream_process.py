@@ -19,7 +19,7 @@ from dbfleet.stream.process import Command, Secret, run
 def test_run_gives_answers_and_judges() -> None:
     echo = Command((sys.executable, "-c", "import sys; sys.stdout.buffer.write(sys.stdin.buffer.read())"))
     assert run(echo, stdin=b"data").stdout == b"data"
-    assert run(echo, stdin=(b"x" * 100_000 for _ in range(100))).stdout == b"x" * 10_000_000
+    assert run(echo, stdin=(b"x" * 100_000 for _chunk in range(100))).stdout == b"x" * 10_000_000
     pieces: list[bytes] = []
     assert run(echo, stdin=b"data", sink=pieces.append).stdout == b""
     assert b"".join(pieces) == b"data"
@@ -57,9 +57,9 @@ def test_run_tells_the_error_of_the_chunks_and_not_its_consequence() -> None:
     with pytest.raises(DamagedError):
         run(python("import sys\nsys.stdin.read()"), stdin=chunks())
     with pytest.raises(ToolError, match="stopped reading"):
-        run(python("pass"), stdin=(b"x" * 2**20 for _ in range(20)))
+        run(python("pass"), stdin=(b"x" * 2**20 for _chunk in range(20)))
     with pytest.raises(ToolError, match="exit status 5"):
-        run(python("import sys\nsys.exit(5)"), stdin=(b"x" * 2**20 for _ in range(20)))
+        run(python("import sys\nsys.exit(5)"), stdin=(b"x" * 2**20 for _chunk in range(20)))
     assert children(os.getpid()) == []
 
 

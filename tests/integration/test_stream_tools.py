@@ -50,7 +50,7 @@ def keys() -> Iterator[Keys]:
         gpg = ["gpg", "--homedir", home, "--batch", "--passphrase", ""]
         subprocess.run([*gpg, "--quick-gen-key", f"k{number}@example.org"], check=True, capture_output=True)
         listing = subprocess.run([*gpg, "--with-colons", "-K"], check=True, capture_output=True, text=True).stdout
-        fingerprints.append(next(line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr")))
+        fingerprints.append([line.split(":")[9] for line in listing.splitlines() if line.startswith("fpr")][0])
     public = subprocess.run(["gpg", "--homedir", homes[0], "--export"], check=True, capture_output=True).stdout
     subprocess.run(["gpg", "--homedir", homes[1], "--import"], input=public, check=True, capture_output=True)
     recipients = []

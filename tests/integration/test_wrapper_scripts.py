@@ -31,9 +31,10 @@ class Checkout:
             subprocess.run(build, check=True)
         self.database = self.folder / "data" / "promptpilot.db"
         self.database.parent.mkdir()
-        with closing(sqlite3.connect(self.database)) as database, database:
+        with closing(sqlite3.connect(self.database)) as database:
             database.execute("CREATE TABLE prompts (id INTEGER PRIMARY KEY)")
             database.execute("INSERT INTO prompts VALUES (1)")
+            database.commit()
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         names = ("DATABASE_URL", "BACKUP_DIR", "RETENTION_DAYS", "PYTHONPATH")
@@ -47,6 +48,7 @@ class Checkout:
             env={**kept, **state, **environ},
             capture_output=True,
             text=True,
+            check=False,
         )
 
     def count(self, database: Path) -> int:
@@ -54,8 +56,9 @@ class Checkout:
             return connection.execute("SELECT count(*) FROM prompts").fetchone()[0]
 
     def add_a_prompt(self) -> None:
-        with closing(sqlite3.connect(self.database)) as database, database:
+        with closing(sqlite3.connect(self.database)) as database:
             database.execute("INSERT INTO prompts DEFAULT VALUES")
+            database.commit()
 
 
 @pytest.mark.parametrize("kind", ["source", "build", "beside"])

@@ -114,7 +114,7 @@ def test_parallel_writers_lose_nothing(log):
     )
     engine = Path(host.__file__).parent.parent
     environ = {**os.environ, "PYTHONPATH": str(engine)}
-    writers = [subprocess.Popen([sys.executable, "-c", code], env=environ) for _ in range(4)]
+    writers = [subprocess.Popen([sys.executable, "-c", code], env=environ) for _writer in range(4)]
     assert [writer.wait(60) for writer in writers] == [0] * 4
     assert len(entries(log)) == 80
     assert is_unbroken(log)

@@ -99,10 +99,10 @@ def test_no_byte_is_lost_between_threads(threads: int) -> None:
     line = ProgressLine(stream, clock=lambda: float(next(clock)), width=80)
 
     def work() -> None:
-        for _ in range(500):
+        for _step in range(500):
             line.advance(1)
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
+    workers = [threading.Thread(target=work) for _worker in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -15,9 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_written_pages_are_what_the_tables_say() -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "build_docs.py"), "--check"], capture_output=True, text=True
-    )
+    line = [sys.executable, str(ROOT / "scripts" / "build_docs.py"), "--check"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 

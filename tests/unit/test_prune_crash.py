@@ -181,7 +181,7 @@ def test_a_sync_that_is_killed_anywhere_is_finished_by_the_next(stores):
 
 
 def test_only_leftovers_of_the_job_itself_are_swept(stores):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     store_series(here, [0])
     here.partial = {
         f".{name}.partial": b"half"
@@ -195,7 +195,7 @@ def test_only_leftovers_of_the_job_itself_are_swept(stores):
 
 
 def test_a_dry_run_says_what_will_be_done_and_does_nothing(stores):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     fill(here)
     asked = job(keep_last=3, archive_after=10 * 86400, archive_to="memory://archive")
     here.objects["app_backup_20241231_000000.db"] = b"half a backup"
@@ -212,7 +212,7 @@ def test_a_dry_run_says_what_will_be_done_and_does_nothing(stores):
 
 
 def test_the_plan_that_was_made_is_the_one_that_is_done(stores, monkeypatch):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     made = store_series(here, range(5))
     plans = []
     decide = prune_module.decide
@@ -248,14 +248,14 @@ def test_an_archived_copy_that_went_bad_keeps_the_original(stores):
 
 
 def test_the_archive_itself_archives_nothing(stores):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     fill(here)
     report = prune(job(keep_last=3, archive_after=1, archive_to="memory://repository"), now=NOW)
     assert (report.archived, len(report.kept)) == ((), 3)
 
 
 def test_nothing_is_touched_when_time_runs_backwards_or_another_works(stores):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     fill(here)
     here.partial[".app_backup_20250102_030000.db.partial"] = b"half"
     before = dict(here.objects)
@@ -268,7 +268,7 @@ def test_nothing_is_touched_when_time_runs_backwards_or_another_works(stores):
 
 
 def test_damaged_manifests_and_what_they_may_need_stay(stores):
-    here, _ = stores.values()
+    here, _archive = stores.values()
     chain = store_chain(here, [0, 1, 2])
     store_backup(here, make_manifest(moment(3), previous=chain[-1].digest))
     file = names.manifest_file(chain[2].id)

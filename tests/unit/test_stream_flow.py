@@ -74,7 +74,7 @@ def test_an_error_in_a_worker_reaches_the_one_who_puts() -> None:
 
     worker = Worker(refuse, "test")
     with pytest.raises(DamagedError):
-        for _ in range(100):
+        for _chunk in range(100):
             worker.put(b"x")
     with pytest.raises(DamagedError):
         worker.finish()
@@ -110,7 +110,7 @@ def test_what_a_codec_holds_back_is_handed_on_at_the_end() -> None:
 
 def test_aborting_a_codec_that_waits_for_a_full_channel_returns() -> None:
     stage = CodecStage(Doubler(), ChannelStage())
-    for _ in range(4):
+    for _chunk in range(4):
         stage.write(b"a")
     begin = time.monotonic()
     stage.abort()

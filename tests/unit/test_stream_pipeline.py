@@ -127,7 +127,7 @@ def test_damage_is_found_and_named_before_the_reader_is_done(method: Compression
         data.clear()
     store.objects[name] = bytes(data)
     with pytest.raises(DamagedError) as caught, read_artifact(store, artifact, PLAIN) as chunks:  # type: ignore[arg-type]
-        for _ in chunks:
+        for _chunk in chunks:
             pass
     assert name in caught.value.message
     assert "stored bytes" in caught.value.message, "the stored digest comes before what gzip says"
@@ -152,7 +152,7 @@ def test_raw_bytes_that_are_not_those_of_the_manifest_are_damage() -> None:
     for change in ({"raw_sha256": "0" * 64}, {"raw_size_bytes": 5}):
         wrong = dataclasses.replace(artifact, **change)  # type: ignore[type-var]
         with pytest.raises(DamagedError, match="raw bytes"), read_artifact(store, wrong, PLAIN) as chunks:
-            for _ in chunks:
+            for _chunk in chunks:
                 pass
 
 
@@ -175,7 +175,7 @@ def test_a_pump_cannot_swallow_a_full_store(method: Compression) -> None:
     store = MemoryStore(room=2 * CHUNK)
 
     def pump(sink: Sink) -> None:
-        for _ in range(20):
+        for _chunk in range(20):
             try:
                 sink.write(os.urandom(CHUNK))
             except DbfleetError:

@@ -40,7 +40,7 @@ def test_no_interval_passes_more_than_rate_and_burst(rate: int, takes: list[tupl
 def test_a_busy_stream_reaches_the_rate() -> None:
     clock = Clock()
     throttle = Throttle(1000, clock=clock.read, sleep=clock.sleep)
-    for _ in range(100):
+    for _piece in range(100):
         throttle.take(100)
     assert 9.5 <= clock.now - 100 <= 10
 

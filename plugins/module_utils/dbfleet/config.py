@@ -132,9 +132,9 @@ def check_name(name: str, *, called: str) -> str:
 
 def name_from_url(url: str) -> str:
     """The name for a job on ``url``: the file's stem or the database's name, made to fit; may be empty."""
-    scheme, _, rest = url.partition("://")
+    scheme, _colon, rest = url.partition("://")
     rest = rest.partition("?")[0].partition("#")[0]
-    host, _, path = rest.partition("/")
+    host, _slash, path = rest.partition("/")
     last = re.split(r"[/\\]", path)[-1]
     if "%" in last:
         from urllib.parse import unquote

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from typing import Optional
 
 
-def state_dir(environ: Mapping[str, str] = os.environ) -> str:
+def state_dir(environ: Optional[Mapping[str, str]] = None) -> str:
     """The folder for the audit log and other state of this host. It need not exist yet.
 
     ``DBFLEET_STATE_DIR``; else ``/var/lib/dbfleet`` for root on Linux; else where the system
     keeps a user's state: ``XDG_STATE_HOME`` (XDG Base Directory Specification 0.8), ``Library/
-    Application Support`` on macOS, ``LOCALAPPDATA`` on Windows.
+    Application Support`` on macOS, ``LOCALAPPDATA`` on Windows. ``environ`` is this process's own
+    unless it is given.
     """
+    environ = os.environ if environ is None else environ
     chosen = environ.get("DBFLEET_STATE_DIR")
     if chosen:
         return os.path.abspath(chosen)

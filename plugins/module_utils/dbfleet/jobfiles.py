@@ -73,7 +73,7 @@ def _parse(path: str, data: bytes) -> Mapping[str, Any]:
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
-            names = [name for name, _ in pairs]
+            names = [name for name, _value in pairs]
             twice = next(name for name in names if names.count(name) > 1)
             raise UsageError(f"{twice!r} stands twice in {path}", "keep one of the two")
         return mapping

@@ -16,11 +16,23 @@ from typing import Any, Callable, Optional, TypeVar
 from . import names, record_fields
 from .errors import DamagedError, RepositoryError
 from .model import SCHEMA, Manifest, ProofRecord, PruneRecord
-from .record_fields import Intent as Intent
-from .record_fields import Record as Record
-from .record_fields import finding_json as finding_json
-from .record_fields import proof_json as proof_json
-from .record_fields import to_json as to_json
+from .record_fields import Intent, Record, finding_json, to_json
+
+__all__ = [
+    "AnyRecord",
+    "Intent",
+    "NewerSchemaError",
+    "Record",
+    "claimed_digest",
+    "decode_intent",
+    "decode_manifest",
+    "decode_proof",
+    "decode_prune",
+    "encode",
+    "finding_json",
+    "seal",
+    "to_json",
+]
 
 
 class NewerSchemaError(RepositoryError):
@@ -125,7 +137,7 @@ def _refuse_newer(data: bytes, file: str) -> None:
     except (ValueError, RecursionError):
         return
     schema = fields.get("schema") if isinstance(fields, dict) else None
-    if type(schema) is int and schema > SCHEMA:
+    if isinstance(schema, int) and schema > SCHEMA:
         raise NewerSchemaError(
             f"{file} has schema {schema}, and this version reads up to {SCHEMA}",
             "upgrade dbfleet on this host to the version that wrote it",

@@ -166,7 +166,7 @@ def read_manifest(fields: dict[str, Any], digest: str) -> Manifest:
     """The manifest of ``fields`` (which it takes over), under the digest that its bytes have."""
     _check(fields, _MANIFEST)
     identity = fields["id"]
-    name, _ = names.split_id(identity)
+    name, _time = names.split_id(identity)
     if name != fields["name"]:
         raise ValueError(f"{identity} is not of {fields['name']}")
     _check(fields["source"], _SOURCE)
@@ -228,7 +228,7 @@ def _proof(fields: dict[str, Any]) -> Proof:
     _check(fields, _PROOF)
     tables = fields["tables"]
     for name, table in tables.items():  # by far the most of a manifest: no call of _check for each
-        if len(table) != 2 or type(table["rows"]) is not int or type(table["digest"]) not in _TEXT_OR_NONE:
+        if len(table) != 2 or table["rows"].__class__ is not int or type(table["digest"]) not in _TEXT_OR_NONE:
             raise TypeError(f"table {name!r}: {table!r}")
         tables[name] = _make(TableProof, table)
     for query in fields["queries"]:

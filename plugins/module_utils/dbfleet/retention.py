@@ -171,7 +171,7 @@ def _keep_bad(
     It takes no good one's place. But one mistaken verification must not empty a repository.
     """
     if_good = _by_rules([backup for backup in newest_first if backup.state != "unknown"], rules, now)
-    would_stay = {backup.id for backup, _ in if_good}
+    would_stay = {backup.id for backup, _rules in if_good}
     newer_is_good = False
     for backup in newest_first:
         newer_is_good = newer_is_good or backup.state == "good"

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .errors import CapacityError
@@ -17,9 +17,9 @@ ALIVE = "alive"  # locked by the process that uses the folder
 YOUNG = 60.0  # seconds in which a folder may not have its lock yet
 
 
-def scratch_base(environ: Mapping[str, str] = os.environ) -> str:
+def scratch_base() -> str:
     """Where scratch folders go: ``DBFLEET_SCRATCH``, ``TMPDIR``, else a place on a disk rather than in memory."""
-    for chosen in (environ.get("DBFLEET_SCRATCH"), environ.get("TMPDIR")):
+    for chosen in (os.environ.get("DBFLEET_SCRATCH"), os.environ.get("TMPDIR")):
         if chosen:
             return os.path.abspath(chosen)
     return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()

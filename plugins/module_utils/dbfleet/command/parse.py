@@ -38,7 +38,7 @@ def parse(words: Sequence[str]) -> Request:
     ``--`` ends them.
     """
     given, plain = _split(words)
-    asks_help = any(option.name == "--help" for option, _ in given)
+    asks_help = any(option.name == "--help" for option, _value in given)
     verb = _verb(plain, asks_help)
     own = {option.name: option for option in (options_of(verb) if verb else COMMON)}
     options: dict[str, Any] = {}

@@ -30,7 +30,7 @@ def unwinding() -> Iterator[None]:
     """
     stopping = False
 
-    def stop(number: int, _: Any) -> None:
+    def stop(number: int, _frame: Any) -> None:
         nonlocal stopping
         if not stopping:
             stopping = True

@@ -79,7 +79,7 @@ def table(
 def pairs(facts: Iterable[tuple[str, str]]) -> list[str]:
     """``word   what`` lines, aligned and wrapped; empty ones are left out."""
     told = [(word, one_line(text)) for word, text in facts if text]
-    width = max((len(word) for word, _ in told), default=0)
+    width = max((len(word) for word, _text in told), default=0)
     lines = []
     for word, text in told:
         first, *rest = wrapped(text, WIDTH - width - 2)

@@ -299,7 +299,7 @@ def _threads_each(job: Job, streams: int) -> int:
 
 
 def _join(futures: Sequence[Future[Any]]) -> None:
-    done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+    done, _running = wait(futures, return_when=FIRST_EXCEPTION)
     for future in futures:  # in the order they were started, so that the artifacts' errors come first
         if future in done:
             future.result()

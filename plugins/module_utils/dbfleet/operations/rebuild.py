@@ -68,7 +68,7 @@ def fill(
         progress.expect(artifact.raw_size_bytes)
         with read_artifact(store, artifact, job.encryption, throttle=throttle, progress=progress) as chunks:
             restoration.receive(artifact, chunks)
-            for _ in chunks:  # the digests are compared at the end, which the database may not have needed
+            for _chunk in chunks:  # the digests are compared at the end, which the database may not have needed
                 pass
 
 

@@ -267,7 +267,7 @@ class _ForeignWork(_Work):
             self.progress.step(f"restoring {self.name}")
             with read_foreign(file, self._artifact, self.job.encryption, progress=self.progress) as chunks:
                 restoration.receive(self._artifact, chunks)
-                for _ in chunks:
+                for _chunk in chunks:
                     pass
         damage = restoration.check()
         if damage:

@@ -19,7 +19,7 @@ def open_store(url: str, *, file_mode: int = 0o600, folder_mode: int = 0o700) ->
     Raises ``UsageError`` for schemes that there are not; the message holds nothing else of the
     URL, which may carry a password.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, _colon, rest = url.partition("://")
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and url.startswith(scheme + "://"):
         if scheme.lower() != "file":
             raise UsageError(

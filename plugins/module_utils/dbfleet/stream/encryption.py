@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Optional
 
 from ..errors import UsageError
@@ -51,33 +51,27 @@ def describe(encryption: Encryption) -> dict[str, object]:
     return age.describe(encryption) if encryption.method == "age" else dict(NONE)
 
 
-@contextlib.contextmanager
-def encrypting(encryption: Encryption) -> Iterator[Optional[Command]]:
+def encrypting(encryption: Encryption) -> contextlib.AbstractContextManager[Optional[Command]]:
     """The command that encrypts, ``None`` for the method ``none``; usable inside the context."""
     check_settings(encryption)
     if encryption.method == "gpg":
-        with gpg.encrypting(encryption) as command:
-            yield command
-    else:
-        yield age.encrypting(encryption) if encryption.method == "age" else None
+        return gpg.encrypting(encryption)
+    return contextlib.nullcontext(age.encrypting(encryption) if encryption.method == "age" else None)
 
 
-@contextlib.contextmanager
-def decrypting(described: Mapping[str, object], encryption: Encryption) -> Iterator[Optional[Command]]:
+def decrypting(
+    described: Mapping[str, object], encryption: Encryption
+) -> contextlib.AbstractContextManager[Optional[Command]]:
     """The command that decrypts what ``described`` (of the manifest) says, with the keys of ``encryption``.
 
     ``None`` for the method ``none``. Raises ``KeyMaterialError`` when the keys are not there.
     """
     method = described.get("method", "none")
     if method == "gpg":
-        with gpg.decrypting(described, encryption) as command:
-            yield command
-    elif method in ("age", "none"):
-        yield age.decrypting(described, encryption) if method == "age" else None
-    else:
-        raise UsageError(
-            f"this version does not know the encryption {method!r}", "use the version that wrote the backup"
-        )
+        return gpg.decrypting(described, encryption)
+    if method in ("age", "none"):
+        return contextlib.nullcontext(age.decrypting(described, encryption) if method == "age" else None)
+    raise UsageError(f"this version does not know the encryption {method!r}", "use the version that wrote the backup")
 
 
 def warning(encryption: Encryption) -> Optional[str]:

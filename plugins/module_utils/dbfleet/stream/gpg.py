@@ -202,7 +202,7 @@ def _fingerprint(recipient: str, encryption: Encryption) -> str:
         ) from nothing
     keys = parse_keys(listing.stdout.decode("utf-8", "replace"))
     if len(keys) != 1:
-        found = ", ".join(key for key, _ in keys) or "none"
+        found = ", ".join(key for key, _trouble in keys) or "none"
         raise KeyMaterialError(
             f"the recipient {recipient!r} must name one gpg key, but these match: {found}",
             "name the key by its fingerprint",

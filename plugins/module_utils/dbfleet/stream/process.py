@@ -166,8 +166,9 @@ class Filter:
         self._listener.start()
 
     def write(self, data: bytes) -> None:
-        """Feed ``data``. Raises ``OSError`` when the tool has stopped reading."""
-        assert self._child.stdin is not None
+        """Feed ``data``. Raises ``OSError`` when the tool has stopped reading, ``ValueError`` when it reads a file."""
+        if self._child.stdin is None:
+            raise ValueError(f"{self.command.tool} reads a file: nothing can be written to it")
         view = memoryview(data)
         while view:
             view = view[self._child.stdin.write(view) :]
@@ -179,9 +180,7 @@ class Filter:
 
     def read(self, size: int = CHUNK) -> bytes:
         """What the tool has written, up to ``size`` bytes; empty at the end. Waits for at least one."""
-        assert self._child.stdout is not None
-        data: bytes = self._child.stdout.read(size)
-        return data
+        return cast("IO[bytes]", self._child.stdout).read(size)
 
     def wait(self) -> str:
         """Wait for the tool's end; its words on stderr. Raises when it failed."""
@@ -218,8 +217,7 @@ class Filter:
 
     def _listen(self) -> None:
         """Keep the last words; read on, so that a talkative tool is never blocked."""
-        assert self._child.stderr is not None
-        with self._child.stderr as stream:
+        with cast("IO[bytes]", self._child.stderr) as stream:
             while True:
                 data = stream.read(LAST_WORDS)
                 if not data:

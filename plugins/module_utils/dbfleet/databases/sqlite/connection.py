@@ -25,7 +25,7 @@ def path_of(url: str) -> str:
     path is taken literally; only where no such file exists is it tried without its query and
     percent-decoded.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, _colon, rest = url.partition("://")
     if scheme.lower() != "sqlite" or not rest.startswith("/"):
         raise UsageError(
             f"source.url {url!r} names no SQLite file",

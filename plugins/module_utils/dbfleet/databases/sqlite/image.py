@@ -108,14 +108,15 @@ def pin(path: str, *, readers: int, wait: float, scratch: str) -> Iterator[Pinne
     with ExitStack() as files, ExitStack() as locks:  # locks are left first
         if opening.immutable:
             image, connections = _open_still(path, readers, files, locks)
-            yield Pinned(path, image, connections, opening.journal_mode, "read-only medium: nobody can write")
-            return
-        opened = [connect(path, wait=wait, mode=opening.mode) for _ in range(readers)]
-        for connection in opened:
-            locks.callback(connection.close)
-        locks.callback(_end, opened)
-        make = _pin_log if opening.journal_mode == "wal" else _pin_file
-        yield make(path, opening.journal_mode, opened, scratch, files, locks)
+            pinned = Pinned(path, image, connections, opening.journal_mode, "read-only medium: nobody can write")
+        else:
+            opened = [connect(path, wait=wait, mode=opening.mode) for _reader in range(readers)]
+            for connection in opened:
+                locks.callback(connection.close)
+            locks.callback(_end, opened)
+            make = _pin_log if opening.journal_mode == "wal" else _pin_file
+            pinned = make(path, opening.journal_mode, opened, scratch, files, locks)
+        yield pinned
 
 
 # --- WAL mode ---------------------------------------------------------------------------------
@@ -272,7 +273,7 @@ def _open_still(
 ) -> tuple[Image, Sequence[sqlite3.Connection]]:
     """A file that nobody writes: connections that take no lock on it."""
     file = _open_raw(path, files)
-    connections = [connect(path, wait=0, immutable=True) for _ in range(readers)]
+    connections = [connect(path, wait=0, immutable=True) for _reader in range(readers)]
     for connection in connections:
         locks.callback(connection.close)
     return Image(file, *_dimensions(path, connections[0])), connections

@@ -160,13 +160,13 @@ class Reader:
             return False
         for start in range(0, len(fresh), 400):
             part = fresh[start : start + 400]
-            if self._connection.execute("SELECT " + ",".join(token for token, _ in part)).fetchone() != tuple(
-                value for _, value in part
+            if self._connection.execute("SELECT " + ",".join(token for token, _value in part)).fetchone() != tuple(
+                value for _token, value in part
             ):
                 return False
         if len(known) > 100_000:
             known.clear()
-        known.update(token for token, _ in fresh)
+        known.update(token for token, _value in fresh)
         return True
 
 

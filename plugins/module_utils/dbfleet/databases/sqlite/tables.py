@@ -165,7 +165,7 @@ class _Copy:
         """Refuse the copy when it leaves references broken that were whole."""
         broken = sorted(self.broken_references() - before, key=repr)
         if broken:
-            table, rowid, parent, _ = broken[0]
+            table, rowid, parent, _key = broken[0]
             raise ProofError(
                 f"row {rowid} of table {table!r} would refer to a row of {parent!r} that is not there"
                 + (f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""),

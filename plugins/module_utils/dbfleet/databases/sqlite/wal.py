@@ -48,9 +48,8 @@ def read_index(index: BinaryIO) -> Optional[IndexState]:
     data = index.read(100)
     if len(data) < 100 or data[:48] != data[48:96]:
         return None
-    (version, _, change, is_init, _, size, frames, pages, sum1, sum2, salt1, salt2, _, _) = INDEX_HEADER.unpack(
-        data[:48]
-    )
+    version, _unused, change, is_init, _big_endian, size, frames, pages, *sums = INDEX_HEADER.unpack(data[:48])
+    sum1, sum2, salt1, salt2, _own_sum1, _own_sum2 = sums
     if version != FORMAT_VERSION or not is_init:
         return None
     salts = struct.unpack(">II", struct.pack("=II", salt1, salt2))
@@ -77,7 +76,7 @@ def overlay(log: BinaryIO, state: IndexState) -> array[int]:
         head = log.read(FRAME.size)
         if len(head) < FRAME.size:
             raise DamagedError(f"the write-ahead log ends before frame {frame} of {state.frames}")
-        page, _, salt1, salt2, sum1, sum2 = FRAME.unpack(head)
+        page, _commit_size, salt1, salt2, sum1, sum2 = FRAME.unpack(head)
         if (salt1, salt2) != state.salt:
             raise DamagedError(f"frame {frame} of the write-ahead log belongs to another log")
         if page <= state.pages:
