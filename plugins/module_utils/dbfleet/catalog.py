@@ -10,6 +10,7 @@ import gc
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from functools import cached_property
 from typing import Callable, Optional, TypeVar, Union
 
@@ -32,21 +33,21 @@ def read_catalog(store: Store, name: Optional[str]) -> Catalog:
     """
     files: dict[str, dict[str, Entry]] = {}
     prunes: set[str] = set()
-    for prefix in (f"{name}_backup_", f"{name}_prune_") if name is not None else ("",):
-        end = len(prefix) + names.STAMP_LENGTH
-        for entry in store.entries(prefix):
-            known = files.get(entry.name[:end]) if name is not None else None
-            if known is not None and entry.name[end : end + 1] in (".", "/"):
-                known[entry.name] = entry  # another file of an id that was taken apart already
-                continue
-            owned = names.of_backup(entry.name)
-            if owned is not None:
-                if name in (None, owned.job):
-                    files.setdefault(owned.id, {})[entry.name] = entry
-                continue
-            prune = names.of_prune(entry.name)
-            if prune is not None and name in (None, prune.job):
-                prunes.add(entry.name)
+    name = name or None  # a job without a name is about every job
+    end = len(names.backup_id(name, datetime.now(timezone.utc))) if name else 0
+    for entry in store.entries(f"{name}_" if name else ""):
+        known = files.get(entry.name[:end])
+        if known is not None and entry.name[end : end + 1] in (".", "/"):
+            known[entry.name] = entry  # another file of an id that was taken apart already
+            continue
+        owned = names.of_backup(entry.name)
+        if owned is not None:
+            if name in (None, owned.job):
+                files.setdefault(owned.id, {})[entry.name] = entry
+            continue
+        prune = names.of_prune(entry.name)
+        if prune is not None and name in (None, prune.job):
+            prunes.add(entry.name)
     return Catalog(store, name, files, prunes)
 
 
@@ -254,7 +255,8 @@ class Catalog:
         manifest = self._load(backup)
         if isinstance(manifest, DbfleetError):
             return judge.of_unreadable(manifest)
-        own = judge.by_proofs(manifest, self._proofs_of(backup))
+        proven = self.proof_files(backup)
+        own = judge.by_proofs(manifest, self._proofs_of(proven)) if proven else judge.UNPROVEN
         problem = self._misfit(manifest)
         if problem:
             own = Standing("bad", problem, own.proof, damaged=True)
@@ -263,16 +265,15 @@ class Catalog:
         return judge.with_parent(own, manifest.parent, self._standings.get(manifest.parent))
 
     def _misfit(self, manifest: Manifest) -> str:
-        sizes = {name: entry.size_bytes for name, entry in self.files[manifest.id].items()}
-        problem = judge.by_files(manifest, sizes)
-        if not problem:
+        files = self.files[manifest.id]
+        if all(one.file in files and files[one.file].size_bytes == one.size_bytes for one in manifest.artifacts):
             return ""
         # A listing is no snapshot: what was written or pruned meanwhile is told apart by a fresh look.
         sizes = {entry.name: entry.size_bytes for entry in self.store.entries(manifest.id)}
         return judge.by_files(manifest, sizes)
 
-    def _proofs_of(self, backup: str) -> Iterator[Union[ProofRecord, DbfleetError]]:
-        for file in sorted(self.proof_files(backup), reverse=True):
+    def _proofs_of(self, files: list[str]) -> Iterator[Union[ProofRecord, DbfleetError]]:
+        for file in sorted(files, reverse=True):
             found = self._decoded(codec.decode_proof, file)
             if isinstance(found, DbfleetError):
                 self._unread_proofs[file] = found
@@ -281,7 +282,12 @@ class Catalog:
 
     def proof_files(self, backup: str) -> list[str]:
         """The names of the proof records of ``backup``."""
-        return [file for file in self.files.get(backup, ()) if names.is_proof(file[len(backup) :])]
+        end = len(backup)
+        return [
+            file
+            for file in self.files.get(backup, ())
+            if file[end : end + 7] == ".proof-" and names.is_proof(file[end:])
+        ]
 
     @cached_property
     def _prunes(self) -> dict[str, Union[PruneRecord, DbfleetError]]:

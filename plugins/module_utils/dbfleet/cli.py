@@ -74,7 +74,7 @@ def _act(verb: str, request: Request, environ: Mapping[str, str]) -> int:
     with _limited(job), _progress(request) as progress:
         answer = ACTIONS[verb](request, job, progress)
     if request.get("json"):
-        _print(_document(answer.document))
+        _print(_document(answer.document() if callable(answer.document) else answer.document))
     else:
         _print("".join(line + "\n" for line in answer.lines(style_of(sys.stdout, environ))))
     return answer.exit_code

@@ -106,7 +106,9 @@ class TimeoutExceededError(DbfleetError):
 
 def one_line(text: str) -> str:
     """``text`` on one line, control characters written as escapes, so that a name cannot forge output."""
+    text = text.strip()
+    if text.isprintable():
+        return text
     return "".join(
-        char if char.isprintable() or char == " " else char.encode("unicode_escape").decode("ascii")
-        for char in text.strip()
+        char if char.isprintable() or char == " " else char.encode("unicode_escape").decode("ascii") for char in text
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 SCHEMA = 1
 
@@ -131,8 +131,7 @@ class Artifact:
     encryption: Mapping[str, Any] = field(default_factory=lambda: {"method": "none"})
 
 
-@dataclass(frozen=True)
-class TableProof:
+class TableProof(NamedTuple):
     """What was measured of one table: rows, and at level ``content`` an order-independent digest."""
 
     rows: int

@@ -230,7 +230,7 @@ def _proof(fields: dict[str, Any]) -> Proof:
     for name, table in tables.items():  # by far the most of a manifest: no call of _check for each
         if len(table) != 2 or table["rows"].__class__ is not int or type(table["digest"]) not in _TEXT_OR_NONE:
             raise TypeError(f"table {name!r}: {table!r}")
-        tables[name] = _make(TableProof, table)
+        tables[name] = TableProof(table["rows"], table["digest"])
     for query in fields["queries"]:
         _check(query, _QUERY)
     fields["queries"] = tuple([_make(QueryProof, query) for query in fields["queries"]])

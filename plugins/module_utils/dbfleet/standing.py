@@ -32,6 +32,9 @@ class Standing:
         return self.state in ("good", "unproven")
 
 
+UNPROVEN = Standing("unproven")
+
+
 def by_proofs(manifest: Manifest, newest_first: Iterable[Union[ProofRecord, DbfleetError]]) -> Standing:
     """What the proof records of ``manifest`` say, read from the newest only as far as they matter.
 

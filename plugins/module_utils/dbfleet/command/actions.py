@@ -6,7 +6,7 @@ Operations are imported where a verb needs them, so that a listing does not load
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 from ..config import check_for_backup
 from ..errors import UsageError
@@ -20,9 +20,9 @@ FINDINGS = 3  # exit code: a check found a problem
 
 
 class Answer(NamedTuple):
-    """What a verb answers: the JSON document, the lines for people, the exit code."""
+    """What a verb answers: the JSON document (or what makes it), the lines for people, the exit code."""
 
-    document: Mapping[str, Any]
+    document: Union[Mapping[str, Any], Callable[[], Mapping[str, Any]]]
     lines: Callable[[Style], list[str]]
     exit_code: int = 0
 
@@ -45,8 +45,9 @@ def list_(request: Request, job: Job, progress: Progress) -> Answer:
     from .listing import every_row, told
 
     rows = every_row(job)
-    document = {"backups": [row.to_json() for row in rows]}
-    return Answer(document, lambda style: told(rows, shown(job.repository.url), style))
+    return Answer(
+        lambda: {"backups": [row.to_json() for row in rows]}, lambda style: told(rows, shown(job.repository.url), style)
+    )
 
 
 def show(request: Request, job: Job, progress: Progress) -> Answer:

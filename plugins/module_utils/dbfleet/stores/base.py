@@ -10,12 +10,10 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import BinaryIO, Optional
+from typing import BinaryIO, NamedTuple, Optional
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One stored object: its name, its bytes, when it was last written (seconds since the epoch)."""
 
     name: str

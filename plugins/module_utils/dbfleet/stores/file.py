@@ -26,6 +26,7 @@ NO_HARD_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.E
 WRITEBACK = 16 * 1024 * 1024  # bytes after which the system is asked to begin to write them to disk
 SYSTEM_FOLDERS = {"lost+found", "System Volume Information", "$RECYCLE.BIN"}  # of a whole disk as root
 
+WITHOUT_WAITING = getattr(os, "O_NONBLOCK", 0)  # for the writer of a FIFO
 FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -40,11 +41,14 @@ class FileStore(Store):
 
     def prepare(self) -> None:
         """Create the root if it is missing, and check that it can be written by writing to it."""
-        probe = os.path.join(self.root, f".probe-{os.getpid()}{PARTIAL}")
+        probe = os.path.join(self.root, f".probe{PARTIAL}")
         try:
             self._make_folders(self.root)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(probe)  # of a run that was killed here
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | FLAGS, 0o600))
-            os.unlink(probe)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(probe)  # unless another run took it for a leftover
         except OSError as error:
             raise storage_error(error, self.root, "write") from error
 
@@ -81,11 +85,21 @@ class FileStore(Store):
 
     def read(self, name: str) -> bytes:
         """All bytes of one small file."""
-        with self.open(name) as file:
+        path = self._locate(check_name(name))
+        try:
+            descriptor = os.open(path, os.O_RDONLY | WITHOUT_WAITING | FLAGS)
             try:
-                return file.read()
-            except OSError as error:
-                raise storage_error(error, name, "read") from error
+                found = os.fstat(descriptor)
+                if not stat.S_ISREG(found.st_mode):
+                    raise RepositoryError(f"{path} is not a plain file", "find out who put it there")
+                data = os.read(descriptor, found.st_size + 1)
+                while len(data) < found.st_size and (more := os.read(descriptor, found.st_size - len(data))):
+                    data += more
+                return data
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise storage_error(error, path, "read") from error
 
     def upload(self, name: str) -> Upload:
         """Begin to write ``name``; refuses a name that is taken, before any data flows."""

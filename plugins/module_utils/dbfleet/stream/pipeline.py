@@ -23,7 +23,7 @@ from .flow import PATIENCE, Abandoned, ChannelStage, Stage, Step, join
 from .process import CHUNK
 from .throttle import UNLIMITED, Throttle
 
-PIECE = 256 * 1024  # small writes of a pump are gathered until there are so many bytes
+PIECE = 128 * 1024  # small writes of a pump are gathered until there are so many bytes
 # A key that does not fit may also be a damaged header. A stored file up to this size is read to its end
 # to tell; a larger one is not worth hours of reading only to word an error.
 KEY_ERROR_READS_ON = 256 * 1024 * 1024
@@ -221,6 +221,9 @@ class _Entrance:
                 self._flush()
             return
         self._flush()
+        if len(data) <= CHUNK:
+            self._pass(bytes(data))  # copies nothing where it is bytes already
+            return
         view = memoryview(data)
         for start in range(0, len(view), CHUNK):
             self._pass(bytes(view[start : start + CHUNK]))
