@@ -1,9 +1,13 @@
 """Rows as the text of an INSERT, and the proof that the text says what the rows were.
 
-Batches are encoded column by column with operations that run at memory speed. Each batch's text
-is then read back and compared with the rows before it leaves: strings by what stands between
-quotes, decimals by what SQLite makes of them. Whatever is not read back unchanged is encoded value
-by value and parsed whole by SQLite. So no rule of the encoding has to be trusted.
+Most batches are written the quick way (:mod:`.batch`). Others are encoded column by column, and
+the text is read back and compared with the rows before it leaves: strings by what stands between
+quotes, decimals and text by its bytes by what SQLite makes of them. Whatever is not read back
+unchanged is encoded value by value and parsed whole by SQLite. So no rule of the encoding has to be
+trusted.
+
+Text goes by its bytes where a reader would change it: NUL bytes and invalid UTF-8, and the line
+ends of Windows, which the sqlite3 shell reads as those of Unix, in the middle of a string too.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 from ...errors import ProofError
+from . import batch
 
 Row = tuple[Any, ...]
 
@@ -24,10 +29,36 @@ def decode_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+class TextBytes(bytes):
+    """Text by its bytes in the encoding of the database."""
+
+
+def needs_bytes(text: str) -> bool:
+    """Whether a reader of quoted text would change ``text``."""
+    return "\r\n" in text or "\0" in text or not _is_utf8(text)
+
+
+def python_codec(encoding: str) -> str:
+    """Python's name of the encoding that ``PRAGMA encoding`` gives."""
+    return {"UTF-8": "utf-8", "UTF-16le": "utf-16-le", "UTF-16be": "utf-16-be"}[encoding]
+
+
+def by_bytes(value: Any, encoding: str) -> Any:
+    """``value``, as :class:`TextBytes` where it is text that needs it."""
+    if value.__class__ is str and needs_bytes(value):
+        return TextBytes(value.encode(python_codec(encoding), "surrogateescape"))
+    return value
+
+
+def text_literal(text: str, encoding: str) -> str:
+    """``text`` as an SQL literal that every reader leaves as it is."""
+    return literal(by_bytes(text, encoding))
+
+
 def encode_fast(rows: Sequence[Row]) -> tuple[str, list[bool]]:
     """``(values, texts)`` of ``rows``: the text behind VALUES, and which columns hold quoted parts.
 
-    NUL bytes and lone surrogates are written as they are: the caller looks for them.
+    Text that needs its bytes (:func:`by_bytes`) is written as it is: the caller looks for it.
     """
     encoded = []
     texts = []
@@ -35,7 +66,7 @@ def encode_fast(rows: Sequence[Row]) -> tuple[str, list[bool]]:
     for column in zip(*rows):
         types = set(map(type, column))
         template.append("'%s'" if types == {str} else "%s")
-        texts.append(str in types or bytes in types)
+        texts.append(not types.isdisjoint((str, bytes, TextBytes)))
         encoded.append(_encode_column(types, column))
     row = "(" + ",".join(template) + ")"
     return ",\n".join(map(row.__mod__, zip(*encoded))), texts
@@ -57,6 +88,8 @@ def literal(value: Any) -> str:
         return "NULL"
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
+    if isinstance(value, TextBytes):
+        return f"CAST(X'{value.hex()}' AS TEXT)"
     if isinstance(value, bytes):
         return f"X'{value.hex()}'"
     if isinstance(value, float):
@@ -82,18 +115,17 @@ def exact_float(value: float) -> str:
     return f"({mantissa}.0" + "".join(f"{step}{2**power}.0" for power in powers if power) + ")"
 
 
-def exact_text(value: str) -> str:
-    """Text by its bytes, whatever they are."""
-    return f"CAST(X'{value.encode('utf-8', 'surrogateescape').hex()}' AS TEXT)"
-
-
 class Reader:
     """Reads batches back: what stands between quotes and what does not, decimals as SQLite reads them."""
 
-    def __init__(self) -> None:
-        self._connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    def __init__(self, encoding: str) -> None:
+        self._codec = python_codec(encoding)
+        self._connection = sqlite3.connect(
+            ":memory:", isolation_level=None, check_same_thread=False, cached_statements=0
+        )
+        self._connection.execute(f"PRAGMA encoding='{encoding}'")
         self._connection.text_factory = decode_text
-        self._known_decimals: set[str] = set()
+        self._known_doubles: set[float] = set()
 
     def close(self) -> None:
         """End the private connection."""
@@ -139,7 +171,7 @@ class Reader:
         if types == {str}:
             return set(tokens) == {"''"}
         if types == {float}:
-            return self._confirms_decimals(tokens, column)
+            return self.confirms_decimals(tokens, column)
         return all(map(self._confirms_value, tokens, column))
 
     def _confirms_value(self, written: str, value: Any) -> bool:
@@ -147,26 +179,36 @@ class Reader:
             return written == "NULL"
         if isinstance(value, str):
             return written == "''"
+        if isinstance(value, TextBytes):
+            return written == "CAST(X'' AS TEXT)" and self._confirms_bytes(value)
         if isinstance(value, bytes):
             return written == "X''"
         if isinstance(value, float):
-            return self._confirms_decimals((written,), (value,))
+            return self.confirms_decimals((written,), (value,))
         return bool(int(written) == value)
 
-    def _confirms_decimals(self, tokens: Sequence[str], column: Sequence[float]) -> bool:
-        known = self._known_decimals
-        fresh = [(token, value) for token, value in zip(tokens, column) if token not in known]
-        if [float(token) for token in tokens] != list(column):
+    def _confirms_bytes(self, value: TextBytes) -> bool:
+        text = value.decode(self._codec, "surrogateescape")
+        return bool(self._connection.execute(f"SELECT {literal(value)}").fetchone() == (text,))
+
+    def reads_decimals(self, column: Sequence[float]) -> bool:
+        """Whether SQLite reads the literals of these doubles as them; remembers many that it did."""
+        if self._known_doubles.issuperset(column):
+            return True
+        fresh = list(set(column) - self._known_doubles)
+        if not self.confirms_decimals([float_literal(value) for value in fresh], fresh):
             return False
-        for start in range(0, len(fresh), 400):
-            part = fresh[start : start + 400]
-            if self._connection.execute("SELECT " + ",".join(token for token, _value in part)).fetchone() != tuple(
-                value for _token, value in part
-            ):
+        if len(self._known_doubles) > 100_000:
+            self._known_doubles.clear()
+        self._known_doubles.update(fresh)
+        return True
+
+    def confirms_decimals(self, tokens: Sequence[str], column: Sequence[float]) -> bool:
+        """Whether SQLite reads ``tokens`` as exactly the doubles of ``column``."""
+        for start in range(0, len(tokens), 400):
+            found = self._connection.execute("SELECT " + ",".join(tokens[start : start + 400])).fetchone()
+            if found != tuple(column[start : start + 400]):
                 return False
-        if len(known) > 100_000:
-            known.clear()
-        known.update(token for token, _value in fresh)
         return True
 
 
@@ -194,14 +236,15 @@ def _quoted_parts(columns: Sequence[Sequence[Any]], texts: Sequence[bool]) -> li
     parts = list(chain.from_iterable(zip(*kept)))
     if set(map(type, parts)) == {str}:
         return parts
-    return [part.hex() if type(part) is bytes else part for part in parts if type(part) in (str, bytes)]
+    return [part if isinstance(part, str) else part.hex() for part in parts if isinstance(part, (str, bytes))]
 
 
 class Encoder:
     """Rows to text that is known to be read as these rows."""
 
-    def __init__(self) -> None:
-        self._reader = Reader()
+    def __init__(self, encoding: str = "UTF-8") -> None:
+        self._encoding = encoding
+        self._reader = Reader(encoding)
 
     def close(self) -> None:
         """End the reader."""
@@ -210,11 +253,15 @@ class Encoder:
     def values(self, rows: Sequence[Row], describe: Callable[[], str]) -> bytes:
         """The text behind VALUES as UTF-8. Raises ``ProofError`` naming ``describe()`` where no text says it."""
         try:
-            values, texts = encode_fast(rows)
-            if "\0" not in values and self._reader.confirms(values, texts, rows):
-                return values.encode("utf-8")
+            quick = batch.write(rows, float_literal, self._reader.reads_decimals)
+            if quick is not None and "\0" not in quick and "\r" not in quick:
+                return quick.encode("utf-8")
         except UnicodeEncodeError:
             pass
+        safe = [tuple(by_bytes(value, self._encoding) for value in row) for row in rows]
+        values, texts = encode_fast(safe)
+        if self._reader.confirms(values, texts, safe):
+            return values.encode("utf-8")
         return ",\n".join(self._exact_row(row, describe) for row in rows).encode("utf-8")
 
     def _exact_row(self, row: Row, describe: Callable[[], str]) -> str:
@@ -227,9 +274,7 @@ class Encoder:
         return text
 
     def _exact_value(self, value: Any) -> str:
-        if isinstance(value, str) and ("\0" in value or not _is_utf8(value)):
-            return exact_text(value)
-        text = literal(value)
+        text = literal(by_bytes(value, self._encoding))
         if isinstance(value, float) and not self._reader.reads(f"({text})", [(value,)]):
             return exact_float(value)
         return text
