@@ -136,13 +136,11 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import argument_spec, run
-from ..module_utils.dbfleet.config import check_for_backup
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.backup import backup
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
-    check_for_backup(job)
     report = backup(job, dry_run=module.check_mode)
     result = {"changed": True, **report.to_json()}
     if report.manifest is not None:

@@ -186,16 +186,10 @@ def test_a_backup_names_its_job(operations: Operations, backup: str) -> None:
     assert operations.job.name == "other"
 
 
-@pytest.mark.parametrize("line", ["backup --repository /b --name a", "backup --repository /b", "prune --repository /b"])
+@pytest.mark.parametrize("line", ["backup --repository /b", "prune --repository /b"])
 def test_what_is_missing_is_named(operations: Operations, capsys: pytest.CaptureFixture[str], line: str) -> None:
     assert main(line.split()) == 2
     assert "--" in capsys.readouterr().err
-    assert not operations.calls
-
-
-def test_a_backup_that_would_not_be_encrypted_is_refused(operations: Operations) -> None:
-    line = "backup --source sqlite:///a.db --repository /b --encryption-passphrase-file /p"
-    assert main(line.split()) == 2
     assert not operations.calls
 
 

@@ -43,7 +43,7 @@ def manifest(name: str = "promptpilot", **changes: Any) -> Manifest:
 
 
 def row(backup: Manifest, state: str = "good") -> SimpleNamespace:
-    return SimpleNamespace(id=backup.id, manifest=backup, state=state, file=None, size_bytes=backup.size_bytes)
+    return SimpleNamespace(id=backup.id, outline=backup, state=state, file=None, size_bytes=backup.size_bytes)
 
 
 def test_a_listing_says_what_matters_in_80_columns() -> None:

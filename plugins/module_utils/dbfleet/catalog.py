@@ -19,6 +19,7 @@ from . import manifests as codec
 from . import standing as judge
 from .errors import DamagedError, DbfleetError, NotFoundError, UsageError
 from .model import Finding, Manifest, ProofRecord, PruneRecord
+from .outline import Outline, read_outline
 from .standing import Standing
 from .stores.base import Entry, Store
 
@@ -78,6 +79,7 @@ class Catalog:
         self.files = files
         self.prune_files = prune_files
         self._manifests: dict[str, Union[Manifest, DbfleetError]] = {}
+        self._outlines: dict[str, Outline] = {}
         self._unread_proofs: dict[str, DbfleetError] = {}
         self._standings: dict[str, Standing] = {}
 
@@ -140,8 +142,8 @@ class Catalog:
         current: Optional[str] = backup
         while current is not None and current not in self._standings and current not in line:
             line[current] = None
-            found = self._load(current)
-            current = found.parent if isinstance(found, Manifest) else None
+            found = self.outline(current)
+            current = None if isinstance(found, DbfleetError) else found.parent
         for member in reversed(line):
             self._standings[member] = self._judge(member)
         return self._standings[backup]
@@ -160,10 +162,13 @@ class Catalog:
                 return found
         return None
 
+    def newest(self) -> Optional[Manifest]:
+        """The newest readable backup, good or not."""
+        return next((found for found in map(self._load, reversed(self.ids)) if isinstance(found, Manifest)), None)
+
     def previous_digest(self) -> Optional[str]:
         """The digest of the newest readable manifest: what the next one links to."""
-        readable = (found for found in map(self._load, reversed(self.ids)) if isinstance(found, Manifest))
-        newest = next(readable, None)
+        newest = self.newest()
         return None if newest is None else newest.digest
 
     def findings(self) -> list[Finding]:
@@ -251,8 +256,19 @@ class Catalog:
             self._manifests[backup] = found
         return found
 
+    def outline(self, backup: str) -> Union[Outline, Manifest, DbfleetError]:
+        """As much of the manifest of ``backup`` as listings need, or why it cannot be had."""
+        outline = self._outlines.get(backup)
+        if outline is None and backup not in self._manifests:
+            file = names.manifest_file(backup)
+            listed = file in self.files.get(backup, ())
+            found = self._decoded(read_outline, file) if listed else None
+            if isinstance(found, Outline):
+                outline = self._outlines[backup] = found
+        return outline or self._load(backup)
+
     def _judge(self, backup: str) -> Standing:
-        manifest = self._load(backup)
+        manifest = self.outline(backup)
         if isinstance(manifest, DbfleetError):
             return judge.of_unreadable(manifest)
         proven = self.proof_files(backup)
@@ -264,7 +280,7 @@ class Catalog:
             return own
         return judge.with_parent(own, manifest.parent, self._standings.get(manifest.parent))
 
-    def _misfit(self, manifest: Manifest) -> str:
+    def _misfit(self, manifest: Union[Outline, Manifest]) -> str:
         files = self.files[manifest.id]
         if all(one.file in files and files[one.file].size_bytes == one.size_bytes for one in manifest.artifacts):
             return ""
@@ -311,7 +327,7 @@ class Catalog:
         decoded = ((file, self._decoded(decode, file)) for file in files)
         return {file: found for file, found in decoded if found is not None}
 
-    def _decoded(self, decode: Callable[[bytes, str], Read], file: str) -> Union[Read, DbfleetError, None]:
+    def _decoded(self, decode: Callable[[bytes, str], Optional[Read]], file: str) -> Union[Read, DbfleetError, None]:
         try:
             return decode(self.store.read(file), file)
         except NotFoundError:  # taken away since the listing

@@ -98,8 +98,8 @@ def job_from_layer(layer: Mapping[str, Any], *, name_needed: bool = True) -> Job
     return job
 
 
-def check_for_backup(job: Job) -> None:
-    """Refuse a job that can be read but not backed up: no source, or encryption that says too little."""
+def check_for_backup(job: Job) -> Source:
+    """The source of ``job``; refuses one that can be read but not backed up: no source, half an encryption."""
     if job.source is None:
         raise UsageError(
             "no source is given",
@@ -118,6 +118,7 @@ def check_for_backup(job: Job) -> None:
         )
     if encryption.method == "age" and not encryption.recipients:
         raise UsageError("encryption.method is age without a recipient", "set encryption.recipients")
+    return job.source
 
 
 def check_name(name: str, *, called: str) -> str:

@@ -71,6 +71,12 @@ def claimed_digest(data: bytes) -> Optional[str]:
     return data[-_TAIL + len(_HEAD) : -len(_FOOT)].decode("ascii", "replace")
 
 
+def true_digest(data: bytes) -> Optional[str]:
+    """The digest of the bytes of a file, if it is the one that they state."""
+    digest = sha256(data[:-_TAIL] + b"\n}\n").hexdigest()
+    return digest if data[-_TAIL:] == _HEAD + digest.encode("ascii") + _FOOT else None
+
+
 def decode_manifest(data: bytes, file: str) -> Manifest:
     """The manifest in the bytes of ``file``.
 
@@ -116,9 +122,8 @@ def _text(fields: Mapping[str, Any]) -> bytes:
 
 
 def _decode(data: bytes, file: str, read: Callable[[dict[str, Any], str], AnyRecord]) -> AnyRecord:
-    body = data[:-_TAIL]
-    digest = sha256(body + b"\n}\n").hexdigest()
-    if data[-_TAIL:] != _HEAD + digest.encode("ascii") + _FOOT:
+    digest = true_digest(data)
+    if digest is None:
         _refuse_newer(data, file)
         raise _damaged(file, "its bytes do not match its digest")
     try:

@@ -8,6 +8,7 @@ from typing import Optional, Union
 
 from .errors import DbfleetError, NotFoundError
 from .model import Manifest, ProofRecord
+from .outline import Outline
 
 LEVELS = ("checksum", "structure", "restore")  # weakest first
 
@@ -35,7 +36,7 @@ class Standing:
 UNPROVEN = Standing("unproven")
 
 
-def by_proofs(manifest: Manifest, newest_first: Iterable[Union[ProofRecord, DbfleetError]]) -> Standing:
+def by_proofs(manifest: Union[Outline, Manifest], newest_first: Iterable[Union[ProofRecord, DbfleetError]]) -> Standing:
     """What the proof records of ``manifest`` say, read from the newest only as far as they matter.
 
     A failure makes a backup bad until a later record of the same or a stronger level passes. A
@@ -65,7 +66,7 @@ def by_proofs(manifest: Manifest, newest_first: Iterable[Union[ProofRecord, Dbfl
     return Standing("good" if passed >= 0 else "unproven", "", newest)
 
 
-def by_files(manifest: Manifest, sizes: Mapping[str, int]) -> str:
+def by_files(manifest: Union[Outline, Manifest], sizes: Mapping[str, int]) -> str:
     """Which artifact is missing or of another size among the stored ``sizes`` in bytes; empty if none."""
     for artifact in manifest.artifacts:
         size = sizes.get(artifact.file)

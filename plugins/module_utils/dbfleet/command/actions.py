@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Union
 
-from ..config import check_for_backup
 from ..errors import UsageError
 from ..model import Job
 from ..progress import Progress
@@ -29,7 +28,6 @@ class Answer(NamedTuple):
 
 def backup(request: Request, job: Job, progress: Progress) -> Answer:
     """``dbfleet backup``."""
-    check_for_backup(job)
     from ..operations.backup import backup as run
     from . import render
 

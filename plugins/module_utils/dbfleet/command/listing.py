@@ -29,7 +29,7 @@ def told(rows: Sequence[Listed], repository: str, style: Style, now: Optional[da
         return [f"no backups in {repository}"]
     lines = []
     for row in rows:
-        manifest = row.manifest
+        manifest = row.outline
         age = show_duration(max(0.0, (now - manifest.consistent_at).total_seconds())) if manifest else ""
         kind = manifest.type if manifest else ""
         lines.append((row.file or row.id, kind, row.state, show_size(row.size_bytes), age))

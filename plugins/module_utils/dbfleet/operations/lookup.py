@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Optional
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Optional, Union
 
 from .. import manifests, names
 from ..catalog import Catalog, collector_paused, read_catalog
 from ..errors import DbfleetError, NotFoundError
 from ..model import Job, Manifest, ProofRecord
+from ..outline import Outline
 from ..stores.base import Store
 from ..units import to_text
 
@@ -25,10 +27,18 @@ class Listed:
     id: str
     state: str
     size_bytes: int
-    manifest: Optional[Manifest] = None
+    outline: Union[Outline, Manifest, None] = None
+    catalog: Optional[Catalog] = field(default=None, repr=False, compare=False)
     file: Optional[str] = None
     proof: Optional[ProofRecord] = None
     reason: str = ""
+
+    @cached_property
+    def manifest(self) -> Optional[Manifest]:
+        """The whole manifest, where there is one. Raises when it was taken away or changed meanwhile."""
+        if self.outline is None or isinstance(self.outline, Manifest) or self.catalog is None:
+            return self.outline if isinstance(self.outline, Manifest) else None
+        return self.catalog.manifest(self.id)
 
     def to_json(self) -> dict[str, Any]:
         """The manifest's fields where there is one, and what is known besides."""
@@ -74,7 +84,8 @@ def list_catalog(catalog: Catalog) -> list[Listed]:
     """The listing of a catalog that was read already."""
     rows = [_listed(catalog, backup) for backup in catalog.ids]
     rows += [_foreign(entry.name, entry.size_bytes) for entry in catalog.foreign]
-    return sorted((row for row in rows if row is not None), key=lambda row: names.sort_key(row.id))
+    found = [row for row in rows if row is not None]
+    return sorted(found, key=lambda row: names.sort_key(row.id)) if catalog.foreign else found
 
 
 def find(job: Job, text: str) -> Listed:
@@ -98,17 +109,16 @@ def find(job: Job, text: str) -> Listed:
 
 
 def _listed(catalog: Catalog, backup: str) -> Optional[Listed]:
-    try:
-        manifest = catalog.manifest(backup)
-    except NotFoundError:  # removed since the listing
+    outline = catalog.outline(backup)
+    if isinstance(outline, NotFoundError):  # removed since the listing
         return None
-    except DbfleetError as error:
+    if isinstance(outline, DbfleetError):
         size = sum(entry.size_bytes for entry in catalog.files[backup].values())
-        newer = isinstance(error, manifests.NewerSchemaError)
-        return Listed(backup, "unknown" if newer else "damaged", size, reason=str(error))
+        newer = isinstance(outline, manifests.NewerSchemaError)
+        return Listed(backup, "unknown" if newer else "damaged", size, reason=str(outline))
     standing = catalog.standing(backup)
     state = "damaged" if standing.damaged else standing.state
-    return Listed(backup, state, manifest.size_bytes, manifest, proof=standing.proof, reason=standing.reason)
+    return Listed(backup, state, outline.size_bytes, outline, catalog, proof=standing.proof, reason=standing.reason)
 
 
 def _foreign(file: str, size_bytes: int) -> Listed:

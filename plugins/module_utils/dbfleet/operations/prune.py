@@ -16,6 +16,7 @@ from typing import Any, Optional
 from .. import manifests, names
 from ..audit import Action, audited, without_credentials
 from ..catalog import Catalog, read_catalog
+from ..errors import DbfleetError, NotFoundError
 from ..model import Finding, Job, PruneRecord, Removal, Retention
 from ..progress import SILENCE, Progress
 from ..retention import Candidate, Gone, Kept, Plan, decide, effective
@@ -79,11 +80,13 @@ def candidates(catalog: Catalog) -> Iterable[Candidate]:
     """What retention must know of every backup of the catalog."""
     for backup in catalog.ids:
         at = names.id_time(backup)
-        if backup in catalog.unreadable:
-            reason = catalog.unreadable[backup].message
-            yield Candidate(backup, at, None, "unknown", catalog.likely_parent(backup), reason)
-        elif backup in catalog.manifests:
-            manifest, standing = catalog.manifests[backup], catalog.standing(backup)
+        manifest = catalog.outline(backup)
+        if isinstance(manifest, NotFoundError):  # removed since the listing
+            continue
+        if isinstance(manifest, DbfleetError):
+            yield Candidate(backup, at, None, "unknown", catalog.likely_parent(backup), manifest.message)
+        else:
+            standing = catalog.standing(backup)
             state = "good" if standing.counts else standing.state
             yield Candidate(backup, at, manifest.finished_at, state, manifest.parent, standing.reason)
 

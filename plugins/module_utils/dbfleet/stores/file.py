@@ -58,7 +58,7 @@ class FileStore(Store):
         return (
             Entry(name, status.st_size, status.st_mtime)
             for name, status in self._scan("", prefix)
-            if not name.rpartition("/")[2].startswith(".")
+            if name[0] != "." and "/." not in name
         )
 
     def leftovers(self, prefix: str) -> list[Entry]:
