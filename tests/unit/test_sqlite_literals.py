@@ -100,6 +100,7 @@ def test_a_changed_text_is_never_confirmed(rows: list[tuple[Any, ...]], data: st
 
 
 def test_what_sqlite_does_not_read_back_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dbfleet.databases.sqlite.batch.write", lambda *_: None)
     monkeypatch.setattr(Reader, "reads", lambda *_: False)
     monkeypatch.setattr(Reader, "confirms", lambda *_: False)
     with pytest.raises(ProofError, match="table 'prices' cannot be carried"):

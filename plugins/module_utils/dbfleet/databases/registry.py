@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..errors import UsageError
 from ..model import Source
 from .base import Database
+from .sqlite.connection import url_of
 from .sqlite.database import SqliteDatabase
 
 SCHEMES: dict[str, type[Database]] = {
@@ -22,6 +23,11 @@ def open_database(source: Source) -> Database:
             f"begin it with {', '.join(f'{name}://' for name in SCHEMES)}, such as sqlite:////var/lib/app/app.db",
         )
     return database(source)
+
+
+def url_of_file(path: str) -> str:
+    """The URL of the database in the file ``path``, which need not be there yet."""
+    return url_of(path)
 
 
 def redacted(url: str) -> str:

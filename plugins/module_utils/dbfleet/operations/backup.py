@@ -15,9 +15,10 @@ from .. import manifests, names, parents
 from ..audit import audited
 from ..catalog import Catalog, read_catalog
 from ..chain import decide_type, resolve
+from ..config import check_for_backup
 from ..databases.base import ArtifactStream, Database, Snapshot, SnapshotRequest
 from ..databases.registry import open_database
-from ..errors import CapacityError, DbfleetError, UsageError
+from ..errors import CapacityError, DbfleetError
 from ..model import Artifact, Job, Manifest
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
@@ -29,6 +30,7 @@ from ..stream.pipeline import StagedArtifact, store_artifact
 from ..stream.throttle import Throttle
 from ..units import parse_free, show_size, utc_now
 from ..version import VERSION
+from .sweep import sweep
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,7 @@ def backup(job: Job, *, dry_run: bool = False, progress: Progress = SILENCE) -> 
     Raises ``SourceError``, ``BusyError``, ``RepositoryError``, ``CapacityError``, ``ToolError``,
     ``KeyMaterialError``, ``ProofError``; then nothing of it is left in the repository.
     """
-    if job.source is None:
-        raise UsageError("a backup needs a source", "give source.url, or set DATABASE_URL")
-    database = open_database(job.source)
+    database = open_database(check_for_backup(job))
     database.check()
     compressions.check(job.compression)
     encryptions.check(job.encryption)
@@ -74,12 +74,21 @@ def backup(job: Job, *, dry_run: bool = False, progress: Progress = SILENCE) -> 
         store.prepare()
         stack.enter_context(store.lock(job.name, wait=job.limits.lock_wait))
         catalog = read_catalog(store, job.name)
+        swept = sweep(catalog)
+        if swept:
+            action.note("swept", files=swept)
+            catalog = read_catalog(store, job.name)
         plan = make_plan(job, database, catalog, utc_now())
         action.backups.append(plan.id)
         require_room(job, store)
         scratch = stack.enter_context(scratch_folder())
-        run = _Run(job, store, catalog, plan, progress)
-        return BackupReport(manifest=run.take(database, scratch))
+        manifest, state = _Run(job, store, catalog, plan, progress).take(database, scratch)
+        if state is not None:
+            try:
+                parents.remember(job, manifest, state)
+            except OSError as error:  # the backup is good; the next one will be full, and say why
+                action.note("state not kept", [manifest.id], reason=error.strerror)
+        return BackupReport(manifest=manifest)
 
 
 # --- deciding ---------------------------------------------------------------------------------
@@ -165,8 +174,8 @@ class _Run:
         self.started_at = utc_now()
         self.throttle = Throttle(job.limits.bandwidth)
 
-    def take(self, database: Database, scratch: str) -> Manifest:
-        """Stream, prove and commit; returns the manifest."""
+    def take(self, database: Database, scratch: str) -> tuple[Manifest, Optional[bytes]]:
+        """Stream, prove and commit; returns the manifest, and the state that the next incremental needs."""
         intent = manifests.Intent(self.plan.id, "backup", self.started_at, {self.plan.id: None})
         self.store.put(names.intent_file(self.plan.id), manifests.encode(intent))
         staged: list[StagedArtifact] = []
@@ -192,9 +201,7 @@ class _Run:
             self._undo(staged)
             raise
         self.store.remove(names.intent_file(self.plan.id))
-        if state is not None:
-            parents.remember(self.job, manifest, state)
-        return manifest
+        return manifest, state
 
     def _undo(self, staged: Sequence[StagedArtifact]) -> None:
         """Leave nothing; what a failing store keeps all the same is named by the intent, for prune to sweep."""

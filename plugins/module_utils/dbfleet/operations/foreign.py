@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from ..errors import NotFoundError, RepositoryError, UsageError
+from ..errors import NotFoundError, RefusedError, RepositoryError, UsageError
 from ..model import Artifact
 from ..stream.compression import FOREIGN_SUFFIXES
 
@@ -39,8 +39,17 @@ def describe(path: str) -> Artifact:
 
 
 def open_file(path: str) -> BinaryIO:
-    """``path`` for reading. Raises ``NotFoundError``, or ``RepositoryError`` when it cannot be read or is empty."""
+    """``path`` for reading.
+
+    Raises ``NotFoundError``; ``RepositoryError`` when it cannot be read or is empty; ``RefusedError``
+    for a database whose newest commits are in a log beside it.
+    """
     try:
+        if os.path.isfile(path) and os.path.exists(path + "-wal") and os.path.getsize(path + "-wal"):
+            raise RefusedError(
+                f"the newest commits of {path!r} may be in its log, {path + '-wal'!r}",
+                "put them into the file first: sqlite3 FILE 'PRAGMA wal_checkpoint(TRUNCATE)'",
+            )
         file = open(path, "rb")  # noqa: SIM115 - the caller closes it
         if not os.fstat(file.fileno()).st_size:
             file.close()

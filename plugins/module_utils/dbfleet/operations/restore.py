@@ -13,9 +13,9 @@ from typing import Any, Optional
 from ..audit import audited
 from ..catalog import Catalog, read_catalog
 from ..databases.base import Database
-from ..databases.registry import open_database, redacted
+from ..databases.registry import open_database, redacted, url_of_file
 from ..errors import DbfleetError, NotFoundError, ProofError, UsageError
-from ..model import Artifact, Job, Manifest, Source
+from ..model import Artifact, Job, Manifest, Proof, Source
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
 from ..stores.base import Store
@@ -87,7 +87,7 @@ def _target(job: Job, to: Optional[str]) -> Source:
             raise UsageError("there is no target to restore to", "give --to, or the source of the job")
         return job.source
     if "://" not in to:
-        return Source("sqlite:///" + os.path.abspath(to))
+        return Source(url_of_file(to))
     return Source(to, job.source.password_file if job.source else None)
 
 
@@ -272,6 +272,8 @@ class _ForeignWork(_Work):
         damage = restoration.check()
         if damage:
             raise ProofError(f"{self.name!r} is damaged: {damage[0]}", "restore another file; nothing was changed")
+        if not restoration.prove(Proof(level="rows")).tables:
+            raise ProofError(f"{self.name!r} holds no table", "restore another file; nothing was changed")
 
     def size_bytes(self) -> int:
         """Of the file."""

@@ -52,9 +52,7 @@ def verify(job: Job, which: str, level: str, *, progress: Progress = SILENCE) ->
     store = open_store(job.repository.url, file_mode=job.repository.file_mode, folder_mode=job.repository.folder_mode)
     with audited("verify", job) as action, store.lock(job.name, shared=True, wait=job.limits.lock_wait):
         catalog = read_catalog(store, job.name)
-        chosen = list(catalog.manifests.values()) if which == "all" else [catalog.find(which)]
-        if not catalog.ids:
-            raise NotFoundError(f"{catalog.where} has no backups to verify", "take a backup first")
+        chosen = _chosen(catalog, which)
         action.backups.extend(manifest.id for manifest in chosen)
         results = [_Verification(job, store, catalog, manifest, level, progress).run() for manifest in chosen]
         if which == "all":
@@ -62,6 +60,16 @@ def verify(job: Job, which: str, level: str, *, progress: Progress = SILENCE) ->
         for result in results:
             action.note("sound" if result.ok else "findings", [result.backup], level=level)
         return results
+
+
+def _chosen(catalog: Catalog, which: str) -> list[Manifest]:
+    if not catalog.ids:
+        raise NotFoundError(f"{catalog.where} has no backups to verify", "take a backup first")
+    if which == "all":
+        return list(catalog.manifests.values())
+    newest = catalog.newest() if which == "latest" else None
+    # the newest one, good or not: a failure must not hide behind the backup before it
+    return [newest or catalog.find(which)]
 
 
 def _repository(job: Job, catalog: Catalog, level: str, told: set[str]) -> list[VerifyResult]:

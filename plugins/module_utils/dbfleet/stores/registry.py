@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import unquote
 
 from ..errors import UsageError
 from .base import Store
@@ -37,6 +36,8 @@ def file_path(rest: str) -> str:
             "a file URL has three slashes and an absolute path",
             "write file:///var/backups/app, or a plain path",
         )
+    from urllib.parse import unquote
+
     decoded = _checked("/" + unquote(path, errors="surrogateescape"))
     if os.name == "nt" and re.match(r"/[A-Za-z]:", decoded):
         return decoded[1:]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from ...errors import BusyError, DbfleetError, NotFoundError, SourceError, UsageError
+from ...errors import BusyError, CapacityError, DbfleetError, NotFoundError, SourceError, UsageError
 
 MAGIC = b"SQLite format 3\0"
 SIDE_FILES = ("-wal", "-shm", "-journal")
@@ -23,7 +23,7 @@ def path_of(url: str) -> str:
     As in SQLAlchemy, three slashes begin a relative path and four an absolute one (on Windows
     ``sqlite:///C:/app.db``), and a query such as ``?timeout=30`` belongs to the application. The
     path is taken literally; only where no such file exists is it tried without its query and
-    percent-decoded.
+    percent-decoded. A URL that ends in ``?`` is what :func:`url_of` made: nothing in it is guessed.
     """
     scheme, _colon, rest = url.partition("://")
     if scheme.lower() != "sqlite" or not rest.startswith("/"):
@@ -36,6 +36,8 @@ def path_of(url: str) -> str:
         raise UsageError(f"source.url {url!r} is a database in memory", "name a database file")
     if "\0" in literal:
         raise UsageError("source.url contains a NUL byte", "name a database file")
+    if literal.endswith("?"):
+        return os.path.abspath(literal[:-1])
     plain = literal.partition("?")[0]
     candidates = dict.fromkeys((literal, plain, unquote(literal), unquote(plain)))
     chosen = next((name for name in candidates if os.path.lexists(name)), plain or literal)
@@ -43,8 +45,9 @@ def path_of(url: str) -> str:
 
 
 def url_of(path: str) -> str:
-    """The ``sqlite://`` URL of ``path``."""
-    return "sqlite:///" + os.path.abspath(path)
+    """The ``sqlite://`` URL that means exactly ``path``, whether it is there or not."""
+    absolute = os.path.abspath(path)
+    return f"sqlite:///{absolute}" + ("?" if "?" in absolute or "%" in absolute else "")
 
 
 def quoted(name: str) -> str:
@@ -93,9 +96,7 @@ def connect(path: str, *, wait: float, mode: str = "ro", immutable: bool = False
     prefix = "file:" if name.startswith("/") else "file:///"
     uri = f"{prefix}{name}?mode={mode}" + ("&immutable=1" if immutable else "")
     with sqlite_errors(path):
-        connection = sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA trusted_schema = OFF")
-    return connection
+        return sqlite3.connect(uri, uri=True, timeout=wait, isolation_level=None, check_same_thread=False)
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,8 @@ def _needs_another_mode(error: sqlite3.Error) -> bool:
 
 
 def _may_be_immutable(path: str) -> bool:
-    """Only on a file system that nobody can write, and with no log that holds anything."""
-    if os.access(os.path.dirname(path), os.W_OK) and not _is_read_only(path):
+    """Only on a medium that cannot be written from here, and with no log that holds anything."""
+    if not _is_read_only(path):
         return False
     return not any(os.path.exists(path + suffix) and os.path.getsize(path + suffix) for suffix in ("-wal", "-journal"))
 
@@ -178,7 +179,7 @@ def translate(error: sqlite3.Error, path: str) -> DbfleetError:
             "check source.url; an encrypted database needs its own tool",
         )
     if "full" in text or getattr(error, "errno", None) == errno.ENOSPC:
-        return SourceError(f"no room left to write {path!r}: {text}", "free space on that file system")
+        return CapacityError(f"no room left to write {path!r}: {text}", "free space on that file system")
     if "readonly" in text:
         return SourceError(
             f"database {path!r} cannot be written: {text}", "run as a user who may write it and its folder"

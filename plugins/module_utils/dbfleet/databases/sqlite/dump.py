@@ -7,6 +7,7 @@ pragmas and statistics are carried, and an object that cannot be is an error.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Callable, Optional
@@ -14,7 +15,7 @@ from typing import Callable, Optional
 from ...errors import ProofError
 from ..base import Sink
 from .connection import quoted, sqlite_errors
-from .literals import Encoder, decode_text
+from .literals import Encoder, decode_text, python_codec, text_literal
 from .schema import (
     SEQUENCES,
     STATISTICS,
@@ -27,6 +28,7 @@ from .schema import (
 )
 
 BATCH_BYTES = 256 * 1024
+LONGEST_STATEMENT = 1_000_000_000  # bytes (SQLite manual, "Implementation Limits", 3)
 BATCH_ROWS = 400
 
 Row = tuple[object, ...]
@@ -44,14 +46,20 @@ def dump(connection: sqlite3.Connection, path: str, sink: Sink) -> dict[str, int
         outline.prove(path)
         sink.write(outline.before.encode("utf-8"))
         counts = {}
-        encoder = Encoder()
+        encoder = Encoder(outline.encoding)
         try:
-            for table in read_tables(connection, items):
+            for table in sorted(read_tables(connection, items), key=_fills_others):
+                require_true_text(connection, table, outline.encoding)
                 counts[table.name] = dump_rows(connection, table, encoder, sink)
         finally:
             encoder.close()
         sink.write(outline.after.encode("utf-8"))
         return counts
+
+
+def _fills_others(table: Table) -> bool:
+    """Inserting into an AUTOINCREMENT table writes here, so what was here comes last."""
+    return table.name == SEQUENCES
 
 
 # --- everything but rows ----------------------------------------------------------------------
@@ -63,12 +71,14 @@ class Outline:
     def __init__(self, connection: sqlite3.Connection, items: Sequence[Item]) -> None:
         self._items = items
         self._pragmas = header_pragmas(connection)
-        self._encoding = connection.execute("PRAGMA encoding").fetchone()[0]
+        self.encoding = str(connection.execute("PRAGMA encoding").fetchone()[0])
         (vacuum,) = connection.execute("PRAGMA auto_vacuum").fetchone()
         self.before = "".join(
             [
                 "PRAGMA foreign_keys=OFF;\n",
-                f"PRAGMA encoding='{self._encoding}';\n" if self._encoding != "UTF-8" else "",
+                # Rows may be older than a constraint, or written while it was not enforced.
+                "PRAGMA ignore_check_constraints=ON;\n" if self._has_checks() else "",
+                f"PRAGMA encoding='{self.encoding}';\n" if self.encoding != "UTF-8" else "",
                 f"PRAGMA auto_vacuum={vacuum};\n" if vacuum else "",
                 "BEGIN TRANSACTION;\n",
                 *self._tables(),
@@ -76,8 +86,9 @@ class Outline:
         )
         self.after = "".join(
             [
-                *(f"{item.sql};\n" for kind in ("index", "trigger", "view") for item in self._of(kind)),
+                *(f"{item.sql};\n" for kind in ("index", "view", "trigger") for item in self._of(kind)),
                 *self._virtual_tables(),
+                *self._line_ends(),
                 *(f"PRAGMA {name}={value};\n" for name, value in self._pragmas.items() if value),
                 "COMMIT;\n",
                 "PRAGMA writable_schema=RESET;\n",
@@ -86,6 +97,20 @@ class Outline:
 
     def _of(self, kind: str) -> Iterator[Item]:
         return (item for item in self._items if item.kind == kind and item.sql is not None)
+
+    def _has_checks(self) -> bool:
+        return any(re.search(r"\bcheck\b", item.sql or "", re.IGNORECASE) for item in self._of("table"))
+
+    def _line_ends(self) -> Iterator[str]:
+        """The sqlite3 shell reads the line end of Windows as that of Unix, so such statements are put right."""
+        changed = [item for item in self._items if item.sql and "\r\n" in item.sql]
+        if not changed:
+            return
+        yield "PRAGMA writable_schema=ON;\n"
+        for item in changed:
+            sql, kind, name = (text_literal(text, self.encoding) for text in (item.sql or "", item.kind, item.name))
+            yield f"UPDATE sqlite_master SET sql={sql} WHERE type={kind} AND name={name};\n"
+        yield "PRAGMA writable_schema=OFF;\n"
 
     def _tables(self) -> Iterator[str]:
         special = []
@@ -106,19 +131,19 @@ class Outline:
             return
         yield "PRAGMA writable_schema=ON;\n"
         for item in virtual:
-            name, table, sql = (text.replace("'", "''") for text in (item.name, item.table, item.sql or ""))
+            texts = (item.name, item.table, item.sql or "")
+            name, table, sql = (text_literal(text, self.encoding) for text in texts)
             yield (
-                "INSERT INTO sqlite_master(type,name,tbl_name,rootpage,sql) "
-                f"VALUES('table','{name}','{table}',0,'{sql}');\n"
+                f"INSERT INTO sqlite_master(type,name,tbl_name,rootpage,sql) VALUES('table',{name},{table},0,{sql});\n"
             )
         yield "PRAGMA writable_schema=OFF;\n"
 
     def prove(self, path: str) -> None:
-        """Run the statements in a scratch database and compare what they made."""
+        """Run the statements in a scratch database, with the line ends that the shell reads, and compare."""
         scratch = sqlite3.connect(":memory:", isolation_level=None)
         scratch.text_factory = decode_text
         try:
-            scratch.executescript(self.before + self.after)
+            scratch.executescript((self.before + self.after).replace("\r\n", "\n"))
             missing = differences(self._items, read_items(scratch))
             pragmas = header_pragmas(scratch)
         except (sqlite3.Error, UnicodeEncodeError, ValueError) as error:
@@ -152,9 +177,42 @@ def dump_rows(connection: sqlite3.Connection, table: Table, encoder: Encoder, si
         if check:
             check(rows)
         text = encoder.values(rows, lambda: f"table {table.name!r}")
+        if len(text) > LONGEST_STATEMENT - len(head) - 2:
+            raise ProofError(
+                f"the .sql cannot carry table {table.name!r}: one of its rows is too long for a statement of SQLite",
+                "use method: physical, which keeps the database's own pages",
+            )
         sink.write(b"".join((head, text, b";\n")))
         written += len(rows)
     return written
+
+
+def require_true_text(connection: sqlite3.Connection, table: Table, encoding: str) -> None:
+    """SQLite gives back other characters than it holds where UTF-16 has lone surrogates: refuse such a table."""
+    if encoding == "UTF-8":
+        return
+    codec = python_codec(encoding)
+
+    def is_broken(*texts: Optional[bytes]) -> bool:
+        try:
+            for text in texts:
+                (text or b"").decode(codec)
+        except UnicodeDecodeError:
+            return True
+        return False
+
+    connection.create_function("dbfleet_is_broken", -1, is_broken)
+    names = [quoted(column.name) for column in table.columns]
+    for start in range(0, len(names), 100):  # a function takes no more than 127 arguments
+        texts = ",".join(
+            f"CASE typeof({name}) WHEN 'text' THEN CAST({name} AS BLOB) END" for name in names[start : start + 100]
+        )
+        query = f"SELECT EXISTS(SELECT 1 FROM main.{quoted(table.name)} WHERE dbfleet_is_broken({texts}))"
+        if connection.execute(query).fetchone()[0]:
+            raise ProofError(
+                f"the .sql cannot carry table {table.name!r}: it holds text that is not valid {encoding}",
+                "store the text anew, or use method: physical, which keeps the database's own pages",
+            )
 
 
 def batches(connection: sqlite3.Connection, query: str) -> Iterator[list[Row]]:

@@ -26,10 +26,10 @@ from typing import BinaryIO, Callable, Optional
 
 from ...errors import DamagedError, SourceError
 from ...units import show_duration
-from .connection import connect, how_to_read, sqlite_errors
+from .connection import SIDE_FILES, connect, how_to_read, sqlite_errors
 from .wal import FRAME, IndexState, frame_offset, overlay, read_index
 
-CHUNK = 1 << 20
+CHUNK = 512 * 1024
 PIN_ATTEMPTS = 200
 LOCK_BYTE = 0x40000000  # SQLite never uses the page that holds this byte (manual, "Database File Format", 1.4)
 CLONE = 0x40049409  # ioctl FICLONE of Linux: share the extents instead of copying them
@@ -51,7 +51,7 @@ class Image:
         return self.page_size * self.page_count
 
     def chunks(self) -> Iterator[bytearray]:
-        """The image from its first byte to its last, in pieces of whole pages of about 1 MiB."""
+        """The image from its first byte to its last, in pieces of whole pages of about 512 KiB."""
         per_chunk = max(1, CHUNK // self.page_size)
         lock_page = LOCK_BYTE // self.page_size + 1
         for first in range(1, self.page_count + 1, per_chunk):
@@ -105,10 +105,12 @@ def pin(path: str, *, readers: int, wait: float, scratch: str) -> Iterator[Pinne
     ``scratch`` is a private folder for the copy that rollback mode may want.
     """
     opening = how_to_read(path, wait=wait)
+    before: list[object] = []
     with ExitStack() as files, ExitStack() as locks:  # locks are left first
         if opening.immutable:
+            before = _traces(path)
             image, connections = _open_still(path, readers, files, locks)
-            pinned = Pinned(path, image, connections, opening.journal_mode, "read-only medium: nobody can write")
+            pinned = Pinned(path, image, connections, opening.journal_mode, "read-only medium: read without a lock")
         else:
             opened = [connect(path, wait=wait, mode=opening.mode) for _reader in range(readers)]
             for connection in opened:
@@ -116,7 +118,26 @@ def pin(path: str, *, readers: int, wait: float, scratch: str) -> Iterator[Pinne
             locks.callback(_end, opened)
             make = _pin_log if opening.journal_mode == "wal" else _pin_file
             pinned = make(path, opening.journal_mode, opened, scratch, files, locks)
-        yield pinned
+        try:
+            yield pinned
+        finally:
+            if opening.immutable and _traces(path) != before:  # it is read-only here, but somebody else writes it
+                raise SourceError(
+                    f"database {path!r} was written while it was read from a read-only mount",
+                    "in WAL mode, give this host or container a writable mount of the folder",
+                )
+
+
+def _traces(path: str) -> list[object]:
+    """What changes in the file system when ``path`` is written."""
+    found: list[object] = []
+    for file in (path, *(path + suffix for suffix in SIDE_FILES)):
+        try:
+            status = os.stat(file)
+            found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        except FileNotFoundError:
+            found.append(None)
+    return found
 
 
 # --- WAL mode ---------------------------------------------------------------------------------
@@ -248,6 +269,8 @@ def copier(path: str) -> Iterator[Callable[[str], None]]:
             log = _open_raw(path + "-wal", files) if os.path.exists(path + "-wal") else None
             index = _open_raw(path + "-shm", files) if os.path.exists(path + "-shm") else None
             state = read_index(index) if index else None
+            if log and not state and os.fstat(log.fileno()).st_size:
+                raise SourceError(f"the log of {path!r} has no index, though it is locked", "restart the application")
             if log and state and state.backfilled < state.frames:
                 image = Image(file, state.page_size, state.pages, log, overlay(log, state))
             else:

@@ -34,7 +34,7 @@ class PageMap:
             page_size = json.loads(head)["page_size"]
         except (ValueError, KeyError, TypeError):
             page_size = 0
-        if not newline or not isinstance(page_size, int) or len(digests) % DIGEST_SIZE:
+        if not newline or not isinstance(page_size, int) or page_size < 512 or len(digests) % DIGEST_SIZE:
             raise DamagedError("the page map of the parent is damaged", "the next backup is a full one")
         return cls(page_size, digests)
 

@@ -15,8 +15,8 @@ import sqlite3
 import stat
 import time
 from collections.abc import Iterable
-from contextlib import suppress
-from typing import Optional
+from contextlib import closing, suppress
+from typing import Callable, Optional
 
 from ...errors import (
     BusyError,
@@ -34,10 +34,13 @@ from .connection import MAGIC, SIDE_FILES, connect, sqlite_errors, translate
 from .image import copier
 from .load import load
 from .measure import measure
+from .soundness import examine, stand_in_collations
 from .wal import replay
 
 LOCK_WAIT = 30.0
+STOP_IT = "stop it for the restore (the playbook does), then try again; nothing was changed"
 STEP_PAGES = 256
+CACHE_KIB = 32 * 1024  # more than the largest pages of one step: none is written before the old state is kept
 
 
 class SqliteRestoration(Restoration):
@@ -54,9 +57,8 @@ class SqliteRestoration(Restoration):
             self._building = os.path.join(self._scratch, "restored.db")
         else:
             self._check_target()
-            folder, name = os.path.split(self._target)
-            self._building = os.path.join(folder, f".{name}.dbfleet-{os.getpid()}.partial")
-            self._sweep(folder, name)
+            self._building = partial_name(self._target)
+            sweep(self._target)
         try:
             os.close(os.open(self._building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         except OSError as error:
@@ -83,15 +85,6 @@ class SqliteRestoration(Restoration):
                 f"the target {self._target!r} is not empty",
                 "restore to a new path with --to, or over it with --replace (it is kept beside under a dated name)",
             )
-
-    @staticmethod
-    def _sweep(folder: str, name: str) -> None:
-        """Remove what restores of processes that no longer live left behind."""
-        for entry in os.listdir(folder):
-            if entry.startswith(f".{name}.dbfleet-") and entry.endswith(".partial"):
-                pid = entry[len(f".{name}.dbfleet-") : -len(".partial")]
-                if not (pid.isdigit() and _lives(int(pid))):
-                    _remove_with_side_files(os.path.join(folder, entry))
 
     def location(self) -> str:
         """The file that was built."""
@@ -140,22 +133,21 @@ class SqliteRestoration(Restoration):
 
     def check(self, *, thorough: bool = False) -> list[str]:
         """``quick_check``, or thoroughly ``integrity_check``; both read every page."""
-        pragma = "integrity_check" if thorough else "quick_check"
         connection = self._open()
         try:
             with sqlite_errors(self._building):
-                found = [str(row[0]) for row in connection.execute(f"PRAGMA {pragma}")]
+                return list(examine(connection, thorough=thorough).damage)
         except SourceError as error:
             return [error.message]
         finally:
             connection.close()
-        return [] if found == ["ok"] else found
 
     def prove(self, against: Proof) -> Proof:
         """Measure the file that was built as ``against`` was measured."""
         policy = ProofPolicy(level=against.level, queries=tuple(query.sql for query in against.queries))
         connection = self._open()
         try:
+            stand_in_collations(connection)
             measured = measure(connection, self._building, policy)
         finally:
             connection.close()
@@ -178,10 +170,8 @@ class SqliteRestoration(Restoration):
     def take_over(self) -> Optional[str]:
         """Overwrite a live database in one transaction, or rename into place; returns where the old one is."""
         _flush(self._building)
-        if occupied(self._target) and _opens(self._target):
-            kept = dated(self._target)
-            overwrite(self._building, self._target, kept)
-            return kept
+        if os.path.isfile(self._target) and _opens(self._target):
+            return overwrite(self._building, self._target)
         return self._rename()
 
     def _rename(self) -> Optional[str]:
@@ -198,46 +188,67 @@ class SqliteRestoration(Restoration):
         return kept if replaced else None
 
 
-def overwrite(built: str, target: str, kept: str) -> None:
-    """Make ``target`` hold what ``built`` holds, in one transaction; keep what it held at ``kept``.
+def overwrite(built: str, target: str) -> Optional[str]:
+    """Make ``target`` hold what ``built`` holds, in one transaction; keep what it held beside it.
 
     The copy is made when the transaction has the write lock and before it has written, so not one
-    commit of the application falls between the two.
+    commit of the application falls between the two. Returns where it is; ``None`` if nothing was there.
     """
+    kept: Optional[str] = None
     deadline = time.monotonic() + LOCK_WAIT
     step = _first_step(built)
-    source = connect(built, wait=0, immutable=True)
-    with copier(target) as copy:
-        connection = connect(target, wait=1, mode="rw")
+    with copier(target) as copy, closing(connect(built, wait=0, immutable=True)) as source:
+        connection = connect(target, wait=LOCK_WAIT, mode="rw")
+
+        def stepped(status: int, _remaining: int, _total: int) -> None:
+            nonlocal kept
+            if status in (SQLITE_BUSY, SQLITE_LOCKED):
+                if time.monotonic() > deadline:
+                    raise BusyError("")
+            elif kept is None and os.path.getsize(target):
+                kept = dated(target)
+                keep(copy, target, kept)
+
         try:
-            connection.execute("PRAGMA cache_spill = OFF")
-            _same_page_size(source, connection, target)
-
-            def stepped(status: int, _remaining: int, _total: int) -> None:
-                if status in (SQLITE_BUSY, SQLITE_LOCKED):
-                    if time.monotonic() > deadline:
-                        raise BusyError(
-                            f"the application holds a lock on {target!r}",
-                            "stop it for the restore (the playbook does), then try again; nothing was changed",
-                        )
-                elif not os.path.exists(kept):
-                    copy(kept)
-                    _inherit(target, kept)
-                    _flush(kept)
-
             with sqlite_errors(target):
+                connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+                _same_page_size(source, connection, target)
+                connection.execute("PRAGMA busy_timeout = 1000")
                 source.backup(connection, pages=step, progress=stepped, sleep=0.1)
                 with suppress(sqlite3.Error):  # best effort: readers may still hold the log
                     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        except BaseException:
-            connection.close()  # rolls back
-            with suppress(FileNotFoundError):
-                os.remove(kept)
+        except (BusyError, CapacityError, SourceError) as error:
+            connection.close()  # rolls back, so there is nothing to be kept: unlike where a signal ended us
+            if kept is not None:
+                with suppress(FileNotFoundError):
+                    os.remove(kept)
+            if isinstance(error, BusyError):
+                raise BusyError(f"the application holds a lock on {target!r}", STOP_IT) from error
             raise
         finally:
             connection.close()
-            source.close()
     _flush(target)
+    return kept
+
+
+def keep(copy: Callable[[str], None], target: str, kept: str) -> None:
+    """Let ``copy`` make ``kept`` of ``target``, with its owner and mode, durably. Raises ``CapacityError``."""
+    partial = partial_name(target, "kept")
+    try:
+        copy(partial)
+        _inherit(target, partial)
+        _flush(partial)
+        os.rename(partial, kept)
+        _flush(os.path.dirname(kept))
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            os.remove(partial)
+        if not isinstance(error, OSError):
+            raise
+        raise CapacityError(
+            f"cannot keep what is at {target!r} as {kept!r}: {error.strerror}",
+            "free space there: nothing is replaced that is not kept; nothing was changed",
+        ) from error
 
 
 def _first_step(built: str) -> int:
@@ -265,10 +276,7 @@ def _same_page_size(source: sqlite3.Connection, target_connection: sqlite3.Conne
         try:
             target_connection.execute("PRAGMA journal_mode = DELETE")
         except sqlite3.Error as error:
-            raise BusyError(
-                f"{target!r} has pages of another size and is in use",
-                "stop the application for the restore, then try again; nothing was changed",
-            ) from error
+            raise BusyError(f"{target!r} has pages of another size and is in use", STOP_IT) from error
 
 
 def occupied(path: str) -> bool:
@@ -310,6 +318,23 @@ def dated(path: str) -> str:
         number += 1
         name = f"{base}-{number}"
     return name
+
+
+def partial_name(target: str, what: str = "built") -> str:
+    """Where ``what`` of a restore to ``target`` is until it is complete: hidden beside it."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{name}.dbfleet-{os.getpid()}.{what}.partial")
+
+
+def sweep(target: str) -> None:
+    """Remove what restores to ``target`` of processes that no longer live left behind."""
+    folder, name = os.path.split(target)
+    for entry in os.listdir(folder):
+        if entry.startswith(f".{name}.dbfleet-") and entry.endswith(".partial"):
+            pid = entry[len(f".{name}.dbfleet-") :].partition(".")[0]
+            # Our own number is that of one who died: containers give the same to everybody.
+            if pid == str(os.getpid()) or not (pid.isdigit() and _lives(int(pid))):
+                _remove_with_side_files(os.path.join(folder, entry))
 
 
 def _inherit(old: str, new: str) -> None:

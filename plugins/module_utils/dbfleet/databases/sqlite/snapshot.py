@@ -17,6 +17,7 @@ from .dump import dump
 from .image import Pinned
 from .measure import measure, written_differs
 from .pages import ImageStream, IncrementStream
+from .soundness import examine, stand_in_collations
 
 
 class DumpStream(ArtifactStream):
@@ -65,6 +66,7 @@ class SqliteSnapshot(Snapshot):
     def prove(self, policy: ProofPolicy) -> Proof:
         """Measure the pinned state, which SQLite must find sound."""
         connection = self._pinned.connections[0]
+        stand_in_collations(connection)
         if policy.level != "none":
             self._require_sound(connection)
         return measure(connection, self._pinned.path, policy)
@@ -84,12 +86,20 @@ class SqliteSnapshot(Snapshot):
     def _require_sound(self, connection: sqlite3.Connection) -> None:
         """A damaged database is no backup: SQLite reads every page of the very state that was stored."""
         with sqlite_errors(self._pinned.path):
-            found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-        if found != ["ok"]:
+            found = examine(connection, thorough=False)
+        if found.damage:
             raise ProofError(
-                f"database {self._pinned.path!r} is damaged: {'; '.join(map(str, found))}",
+                f"database {self._pinned.path!r} is damaged: {'; '.join(found.damage)}",
                 "restore the newest good backup, or repair it with the sqlite3 shell's .recover",
             )
+        broken = [line for line in found.broken_constraints if not line.startswith("CHECK")]  # the .sql ignores checks
+        if broken and self._sql:
+            raise ProofError(
+                f"the .sql cannot carry rows of {self._pinned.path!r} that its own schema forbids: {'; '.join(broken)}",
+                "correct these rows, or use method: physical, which keeps the database's own pages",
+            )
+        if found.broken_constraints:
+            self.notes = (*self.notes, f"rows break the schema: {'; '.join(found.broken_constraints)}")
 
     def interrupt(self) -> None:
         """End the statements that are running."""
@@ -105,7 +115,7 @@ class SqliteSnapshot(Snapshot):
         if not isinstance(self._pages, IncrementStream):
             commands = [f"{files['db'][0]} > restored.db"]
             if "sql" in files:
-                commands.append(f"# or, from the SQL: {files['sql'][0]} | sqlite3 restored.db")
+                commands.append(f"# or, from the SQL: {files['sql'][0]} | sqlite3 -bail restored.db")
             return tuple(commands)
         commands = [command for command in chain[-1].restore_with if not command.startswith("#")]
         return (

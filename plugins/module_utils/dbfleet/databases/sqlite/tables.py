@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,10 +13,19 @@ from ...errors import NotFoundError, ProofError, RefusedError
 from ..base import CopiedTables
 from .connection import check_file, connect, quoted, sqlite_errors
 from .image import copier
-from .restoration import dated
+from .restoration import dated, keep, sweep
 from .schema import SEQUENCES, Item, read_items, read_table
 
 LOCK_WAIT = 30.0
+# What a module adds to the name of a virtual table for the tables of its content (their manuals).
+SHADOWS = {
+    "fts3": ("content", "segments", "segdir"),
+    "fts4": ("content", "segments", "segdir", "docsize", "stat"),
+    "fts5": ("content", "data", "idx", "docsize", "config"),
+    "rtree": ("node", "rowid", "parent"),
+    "rtree_i32": ("node", "rowid", "parent"),
+    "geopoly": ("node", "rowid", "parent"),
+}
 
 
 def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool) -> CopiedTables:
@@ -25,6 +35,9 @@ def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool
     database is kept beside it. Foreign keys are checked before the commit.
     """
     check_file(target)
+    sweep(target)
+    kept = None
+    committing = False
     with ExitStack() as stack:
         copy = stack.enter_context(copier(target))
         connection = connect(target, wait=LOCK_WAIT, mode="rw")
@@ -39,12 +52,16 @@ def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool
                 broken_before = work.broken_references()
                 kept = dated(target) if work.overwrites else None
                 if kept:
-                    copy(kept)
+                    keep(copy, target, kept)
                 rows = {table: work.copy(table) for table in tables}
                 work.require_references(broken_before)
+                committing = True
                 connection.execute("COMMIT")
-            except BaseException:
-                connection.execute("ROLLBACK")
+            except BaseException as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if kept and os.path.exists(kept) and (isinstance(error, sqlite3.Error) or not committing):
+                    os.remove(kept)  # but not where a signal came with the COMMIT: then it may count
                 raise
     return CopiedTables(rows, kept)
 
@@ -64,10 +81,15 @@ class _Copy:
         """Refuse, before anything is changed, what cannot or must not be copied."""
         for name in tables:
             item = self._backup.get(("table", name))
-            if item is None:
+            if item is None or name.startswith("sqlite_"):
                 raise NotFoundError(
                     f"the backup has no table {name!r}",
                     f"it has {', '.join(sorted(self._table_names())) or 'none'}",
+                )
+            if item.virtual and _module(item) not in SHADOWS:
+                raise RefusedError(
+                    f"{name!r} is a virtual table of {_module(item)!r}, whose content is not known to this version",
+                    "restore the backup to a new file with --to and copy what you need",
                 )
             if ("view", name) in self._main:
                 raise RefusedError(f"{name!r} is a view in {self._target!r}", "drop or rename the view first")
@@ -75,7 +97,13 @@ class _Copy:
                 self._check_existing(name, item)
 
     def _check_existing(self, name: str, item: Item) -> None:
-        if not item.virtual:
+        if item.virtual:
+            if self._main[("table", name)].sql != item.sql:
+                raise RefusedError(
+                    f"virtual table {name!r} of {self._target!r} was made otherwise than the backup's",
+                    "restore the backup to a new file with --to and copy what you need",
+                )
+        else:
             ours, theirs = (
                 {column.name for column in read_table(self._connection, name, schema).columns}
                 for schema in ("main", "backup")
@@ -102,7 +130,7 @@ class _Copy:
         if not existing:
             self._connection.execute(_in_main(item))
         if item.virtual:
-            for shadow in self._shadows(name):
+            for shadow in self._shadows(item):
                 self._fill(shadow)
         else:
             self._fill(name)
@@ -136,14 +164,11 @@ class _Copy:
             self._connection.execute(f"DROP TRIGGER main.{quoted(item.name)}")
         return [item.sql for item in own if item.sql]
 
-    def _shadows(self, name: str) -> list[str]:
+    def _shadows(self, item: Item) -> list[str]:
         """The tables that hold a virtual table's content (manual, "The Virtual Table Mechanism", 2.1.4)."""
         made = _items(self._connection, "main")
-        return [
-            item.name
-            for item in self._backup.values()
-            if item.kind == "table" and item.name.startswith(name + "_") and ("table", item.name) in made
-        ]
+        candidates = (f"{item.name}_{part}" for part in SHADOWS[_module(item)])
+        return [name for name in candidates if ("table", name) in self._backup and ("table", name) in made]
 
     def _restore_sequence(self, name: str) -> None:
         if not all(("table", SEQUENCES) in items for items in (self._backup, _items(self._connection, "main"))):
@@ -180,6 +205,11 @@ class _Copy:
 
 def _items(connection: sqlite3.Connection, schema: str) -> dict[tuple[str, str], Item]:
     return {(item.kind, item.name): item for item in read_items(connection, schema)}
+
+
+def _module(item: Item) -> str:
+    found = re.search(r"\busing\s+[\"'`\[]?(\w+)", item.sql or "", re.IGNORECASE)
+    return found[1].lower() if found else ""
 
 
 def _in_main(item: Item) -> str:

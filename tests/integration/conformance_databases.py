@@ -1,0 +1,340 @@
+"""What every database does, whatever its kind. A database's test file subclasses this and gives it a ``lab``."""
+
+from __future__ import annotations
+
+import abc
+import multiprocessing
+import os
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dbfleet.catalog import read_catalog
+from dbfleet.databases.registry import open_database
+from dbfleet.errors import BusyError, DbfleetError, NotFoundError, RefusedError, UsageError
+from dbfleet.model import Artifact, Encryption, Job, Limits, Manifest, ProofPolicy, Repository, Source, TableProof
+from dbfleet.operations.backup import backup
+from dbfleet.operations.restore import restore
+from dbfleet.operations.verify import verify
+from dbfleet.stores.registry import open_store
+
+
+class DatabaseLab(abc.ABC):
+    """What a test must do to a real database of one kind, without the code under test."""
+
+    can_increment = True
+
+    @abc.abstractmethod
+    def create(self) -> Source:
+        """A new database with a table ``items(id, name, amount)`` of 300 rows, an index, a view, a trigger."""
+
+    @abc.abstractmethod
+    def nowhere(self) -> Source:
+        """A database of which nothing is there yet, that a restore may make."""
+
+    @abc.abstractmethod
+    def kept(self, place: str) -> Source:
+        """The database that a restore kept at ``place``."""
+
+    @abc.abstractmethod
+    def ask(self, source: Source, sql: str) -> list[tuple[Any, ...]]:
+        """The answer of ``sql``; statements that change data are committed."""
+
+    @abc.abstractmethod
+    def content(self, source: Source) -> Any:
+        """Everything that the database holds, to be compared."""
+
+    @abc.abstractmethod
+    def writing(self, source: Source) -> AbstractContextManager[Any]:
+        """Another process that keeps committing to a ledger of :meth:`create`."""
+
+    @abc.abstractmethod
+    def check_ledger(self, source: Source) -> int:
+        """Whether the ledger is the state of one commit; returns how many rows it has."""
+
+
+def made(job: Job) -> Manifest:
+    manifest = backup(job).manifest
+    assert manifest is not None
+    return manifest
+
+
+class DatabaseConformance:
+    """Promises 1 (listed means complete), 2 (failures fail), 3 (nothing good is destroyed), 5, 7 and 9."""
+
+    @pytest.fixture
+    def lab(self, tmp_path: Path) -> DatabaseLab:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def job(self, lab: DatabaseLab, tmp_path: Path) -> Job:
+        return Job(
+            "app",
+            Repository(str(tmp_path / "backups")),
+            lab.create(),
+            proof=ProofPolicy(level="content", queries=("SELECT count(*), sum(amount) FROM items",)),
+            limits=Limits(lock_wait=2, min_free="0"),
+        )
+
+    # --- round trips ---
+
+    @pytest.mark.parametrize("method", ["logical", "physical"])
+    def test_what_was_backed_up_is_what_is_restored(self, lab: DatabaseLab, job: Job, method: str) -> None:
+        job = replace(job, method=method)
+        expected = lab.content(job.source)
+        made(job)
+        lab.ask(job.source, "DELETE FROM items WHERE id > 7")
+        target = lab.nowhere()
+        report = restore(job, "latest", to=target.url)
+        assert report.proven and report.kept is None
+        assert lab.content(target) == expected
+
+    def test_a_backup_is_one_commit_while_writers_keep_writing(self, lab: DatabaseLab, job: Job) -> None:
+        states = set()
+        with lab.writing(job.source):
+            for _round in range(4):
+                manifest = made(job)
+                target = lab.nowhere()
+                restore(job, manifest.id, to=target.url)
+                states.add(lab.check_ledger(target))
+        assert len(states) > 1, "nobody wrote"
+        assert all(result.ok for result in verify(job, "all", "restore"))
+        assert lab.check_ledger(job.source) >= max(states)
+
+    def test_the_manifest_says_what_happened(self, lab: DatabaseLab, job: Job) -> None:
+        manifest = made(job)
+        assert manifest.started_at <= manifest.consistent_at <= manifest.finished_at
+        assert manifest.source == open_database(job.source).identity()
+        assert manifest.proof.tables["items"].rows == 300
+        assert manifest.proof.tables["items"].digest
+        assert manifest.notes and manifest.restore_with
+        assert {artifact.role for artifact in manifest.artifacts} & set(open_database(job.source).restore_roles)
+        for artifact in manifest.artifacts:
+            assert os.path.getsize(os.path.join(job.repository.url, artifact.file)) == artifact.size_bytes
+
+    # --- increments ---
+
+    def test_a_chain_restores_every_state_it_went_through(self, lab: DatabaseLab, job: Job) -> None:
+        job = replace(job, type="auto")
+        states = {}
+        for step in range(6):
+            manifest = made(job)
+            assert manifest.type == ("full" if step == 0 or not lab.can_increment else "incremental")
+            states[manifest.id] = lab.content(job.source)
+            lab.ask(job.source, f"UPDATE items SET amount = amount + 1 WHERE id % 7 = {step}")
+            lab.ask(job.source, f"DELETE FROM items WHERE id = {100 + step}")
+        for identity, expected in states.items():
+            target = lab.nowhere()
+            restore(job, identity, to=target.url)
+            assert lab.content(target) == expected
+        assert all(result.ok for result in verify(job, "all", "restore"))
+
+    @pytest.mark.parametrize(
+        ("what", "why"),
+        [
+            ("no parent", "no earlier backup"),
+            ("lost", "missing"),
+            ("altered", "damaged"),
+            ("other database", "of another database"),
+            ("long", "chain_length"),
+            ("forgotten", "does not remember"),
+            ("bad", "known to be bad"),
+        ],
+    )
+    def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
+        self, lab: DatabaseLab, job: Job, what: str, why: str, tmp_path: Path
+    ) -> None:
+        if not lab.can_increment:
+            return
+        job = replace(job, type="incremental", limits=replace(job.limits, chain_length=3))
+        chain = [] if what == "no parent" else [made(job), made(job)]
+        if what == "lost":
+            os.remove(tmp_path / "backups" / f"{chain[0].id}.manifest.json")
+        elif what == "altered":
+            path = tmp_path / "backups" / chain[0].artifacts[0].file
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 1
+            path.write_bytes(data)
+            assert not verify(job, chain[0].id, "checksum")[0].ok
+            why = "known to be bad"
+        elif what == "other database":
+            job = replace(job, source=lab.create())
+        elif what == "long":
+            made(job)
+        elif what == "forgotten":
+            for path in (tmp_path / "state" / "parents").iterdir():
+                path.unlink()
+        elif what == "bad":
+            os.remove(tmp_path / "backups" / chain[1].artifacts[0].file)
+        manifest = made(job)
+        assert manifest.type == "full" and manifest.parent is None
+        assert any(note.startswith("full: ") and why in note for note in manifest.notes), manifest.notes
+        assert made(job).type == "incremental"
+
+    # --- proofs ---
+
+    @pytest.mark.parametrize(
+        ("change", "finding"),
+        [
+            ("DELETE FROM items WHERE id = 5", "table items: 299 rows"),
+            (
+                "UPDATE items SET name = name || ' ' WHERE id = 5",
+                "table items: 300 rows as expected, but other content",
+            ),
+            ("UPDATE items SET amount = amount + 1 WHERE id = 5", "query SELECT count"),
+            ("CREATE TABLE more(x INTEGER)", "schema"),
+            ("DROP INDEX items_by_name", "schema"),
+        ],
+    )
+    def test_a_proof_differs_when_the_data_differs(
+        self, lab: DatabaseLab, job: Job, change: str, finding: str, tmp_path: Path
+    ) -> None:
+        from dbfleet.proof import compare
+
+        before = made(job).proof
+        lab.ask(job.source, change)
+        after = made(replace(job, name="other")).proof
+        assert finding in "\n".join(f"{one.object}: {one.problem}" for one in compare(before, after))
+
+    def test_a_proof_is_the_same_for_the_same_data(self, job: Job) -> None:
+        assert made(job).proof == made(job).proof
+
+    def test_a_query_that_cannot_be_asked_or_that_writes_fails_the_backup(self, lab: DatabaseLab, job: Job) -> None:
+        expected = lab.content(job.source)
+        for sql in ("SELECT * FROM nowhere", "DELETE FROM items", "SELECT 1; DELETE FROM items", "not SQL", ""):
+            with pytest.raises(UsageError, match="proof.queries"):
+                backup(replace(job, proof=ProofPolicy(queries=(sql,))))
+        assert lab.content(job.source) == expected
+        assert not read_catalog(open_store(job.repository.url), "app").files
+
+    # --- restores ---
+
+    def test_a_target_that_is_not_empty_is_refused_and_untouched(self, lab: DatabaseLab, job: Job) -> None:
+        manifest = made(job)
+        lab.ask(job.source, "UPDATE items SET name = 'newer'")
+        expected = lab.content(job.source)
+        with pytest.raises(RefusedError, match="not empty") as caught:
+            restore(job, manifest.id)
+        assert "--replace" in caught.value.remedy
+        assert lab.content(job.source) == expected
+
+    def test_replace_keeps_what_was_there(self, lab: DatabaseLab, job: Job) -> None:
+        first = lab.content(job.source)
+        manifest = made(job)
+        lab.ask(job.source, "UPDATE items SET name = 'newer'")
+        second = lab.content(job.source)
+        report = restore(job, manifest.id, replace=True)
+        assert lab.content(job.source) == first
+        assert report.kept is not None
+        assert lab.content(lab.kept(report.kept)) == second
+
+    @pytest.mark.parametrize("where", ["first byte", "middle", "last byte", "cut", "gone"])
+    def test_a_damaged_artifact_changes_nothing(self, lab: DatabaseLab, job: Job, where: str, tmp_path: Path) -> None:
+        manifest = made(job)
+        roles = open_database(job.source).restore_roles
+        artifact = min(manifest.artifacts, key=lambda one: roles.index(one.role) if one.role in roles else 99)
+        damage(tmp_path / "backups" / artifact.file, where)
+        lab.ask(job.source, "UPDATE items SET name = 'newer'")
+        expected = lab.content(job.source)
+        for target in (None, lab.nowhere().url):
+            with pytest.raises(DbfleetError) as caught:
+                restore(job, manifest.id, to=target, replace=True)
+            assert caught.value.kind in ("damaged", "not_found")
+            assert artifact.file in str(caught.value)
+        assert lab.content(job.source) == expected
+
+    def test_a_restore_that_is_not_what_was_backed_up_changes_nothing(
+        self, lab: DatabaseLab, job: Job, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As if the database itself had lost a row on the way in, without an error."""
+        manifest = made(job)
+        expected = lab.content(job.source)
+        fewer = replace(manifest.proof, tables={"items": TableProof(299)})
+        monkeypatch.setattr(
+            "dbfleet.operations.restore.problems", lambda restoration, _: compare_with(restoration, fewer)
+        )
+        with pytest.raises(DbfleetError, match="does not restore to what was backed up") as caught:
+            restore(job, manifest.id, replace=True)
+        assert caught.value.kind == "proof"
+        assert lab.content(job.source) == expected
+
+    def test_single_tables_come_back_and_the_rest_stays(self, lab: DatabaseLab, job: Job) -> None:
+        manifest = made(job)
+        rows = lab.ask(job.source, "SELECT * FROM items ORDER BY id")
+        lab.ask(job.source, "DROP TABLE items")
+        lab.ask(job.source, "INSERT INTO others VALUES(99, 'newer than the backup')")
+        others = lab.ask(job.source, "SELECT * FROM others ORDER BY 1")
+        report = restore(job, manifest.id, tables=["items"])
+        assert report.rows == 300
+        assert lab.ask(job.source, "SELECT * FROM items ORDER BY id") == rows
+        assert lab.ask(job.source, "SELECT * FROM others ORDER BY 1") == others
+        with pytest.raises(RefusedError, match="already has rows"):
+            restore(job, manifest.id, tables=["items"])
+        with pytest.raises(NotFoundError, match="no table 'nowhere'"):
+            restore(job, manifest.id, tables=["items", "nowhere"], replace=True)
+
+    def test_a_dry_run_changes_nothing_and_says_what_would_be(self, lab: DatabaseLab, job: Job, tmp_path: Path) -> None:
+        plan = backup(job, dry_run=True).plan
+        assert plan["type"] == "full" and not (tmp_path / "backups").exists()
+        manifest = made(job)
+        expected = lab.content(job.source)
+        would = restore(job, "latest", replace=True, dry_run=True).plan
+        assert (would["backup"], would["replaces"], would["proven"]) == (manifest.id, True, True)
+        assert would["needs"] and would["size_bytes"]
+        assert not restore(job, "latest", to=lab.nowhere().url, dry_run=True).plan["replaces"]
+        assert lab.content(job.source) == expected
+
+    # --- order among several ---
+
+    def test_two_backups_of_one_job_do_not_run_at_once(self, lab: DatabaseLab, job: Job) -> None:
+        store = open_store(job.repository.url)
+        store.prepare()
+        with store.lock("app"), pytest.raises(BusyError, match="app is in use"):
+            backup(replace(job, limits=replace(job.limits, lock_wait=0)))
+        patient = replace(job, limits=replace(job.limits, lock_wait=60))
+        fork = multiprocessing.get_context("fork")
+        runs = [fork.Process(target=backup, args=(patient,)) for _run in range(3)]
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        assert [run.exitcode for run in runs] == [0, 0, 0]
+        assert len(read_catalog(store, "app").manifests) == 3
+        assert all(result.ok for result in verify(job, "all", "restore"))
+
+    def test_a_missing_database_is_not_made(self, lab: DatabaseLab, job: Job, tmp_path: Path) -> None:
+        with pytest.raises(NotFoundError):
+            backup(replace(job, source=lab.nowhere()))
+        assert not (tmp_path / "backups").exists()
+
+    def test_a_key_that_cannot_encrypt_fails_before_anything_is_written(self, job: Job, tmp_path: Path) -> None:
+        encryption = Encryption("gpg", passphrase_file=str(tmp_path / "nowhere"))
+        with pytest.raises(DbfleetError) as caught:
+            backup(replace(job, encryption=encryption))
+        assert caught.value.kind == "key"
+        assert not (tmp_path / "backups").exists()
+
+
+def compare_with(restoration: Any, proof: Any) -> Any:
+    from dbfleet.proof import compare
+
+    return compare(proof, restoration.prove(proof))
+
+
+def damage(path: Path, where: str) -> None:
+    data = bytearray(path.read_bytes())
+    if where == "gone":
+        path.unlink()
+        return
+    if where == "cut":
+        del data[-7:]
+    else:
+        data[{"first byte": 0, "middle": len(data) // 2, "last byte": -1}[where]] ^= 0x10
+    path.write_bytes(data)
+
+
+def artifact_of(manifest: Manifest, role: str) -> Artifact:
+    return next(artifact for artifact in manifest.artifacts if artifact.role == role)
