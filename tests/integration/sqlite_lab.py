@@ -8,9 +8,10 @@ import sqlite3
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from dbfleet.databases.sqlite.connection import url_of
+from dbfleet.errors import DbfleetError
 from dbfleet.model import Job, Limits, Manifest, ProofPolicy, Repository, Source
 
 QUICK = Limits(lock_wait=1, min_free="0")
@@ -36,6 +38,30 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBFLEET_SCRATCH", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no test here cuts the power
+
+
+@pytest.fixture
+def open_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that every user can write, with state and scratch in it; pytest's own are closed to others."""
+    folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-"))
+    folder.chmod(0o777)
+    monkeypatch.setenv("DBFLEET_STATE_DIR", str(folder / "state"))
+    monkeypatch.setenv("DBFLEET_SCRATCH", str(folder))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def refused(kind: type[DbfleetError], match: str, act: Callable[[], object]) -> None:
+    """``act`` fails with one line of that kind, and a remedy."""
+    with pytest.raises(kind, match=match) as caught:
+        act()
+    assert "\n" not in str(caught.value)
+    assert caught.value.remedy
+
+
+def stored(repository: Path) -> list[str]:
+    """Everything in a repository but its lock."""
+    return sorted(path.name for path in repository.iterdir() if not path.name.endswith(".lock"))
 
 
 def make(path: Path | str, sql: str = "", **pragmas: object) -> Path:

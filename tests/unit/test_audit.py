@@ -13,8 +13,9 @@ import pytest
 from unit.samples import job
 
 from dbfleet import host
-from dbfleet.audit import AuditError, audited, without_credentials
+from dbfleet.audit import AuditError, audited
 from dbfleet.errors import RepositoryError
+from dbfleet.urls import without_credentials
 
 
 @pytest.fixture

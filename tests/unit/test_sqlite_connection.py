@@ -69,7 +69,7 @@ def test_what_names_no_file(url: str) -> None:
 )
 def test_errors_in_our_words(text: str, kind: type[Exception]) -> None:
     error = translate(sqlite3.OperationalError(text), "/srv/app.db")
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert "/srv/app.db" in error.message and error.remedy
 
 

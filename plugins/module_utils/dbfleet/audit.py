@@ -20,6 +20,7 @@ from .errors import DbfleetError
 from .host import host_name, state_dir, user_name
 from .model import Job
 from .units import to_text, utc_now
+from .urls import without_credentials
 
 FILE = "audit.jsonl"
 TAIL = 64 * 1024  # bytes read at a time to find the last line
@@ -81,15 +82,6 @@ def audited(verb: str, job: Job, backups: Iterable[str] = ()) -> Iterator[Action
             error.remedy = f"{error.remedy} (this failure is not in the audit log: {unwritten.message})".strip()
         raise
     action.note("done", action.backups)
-
-
-def without_credentials(url: str) -> str:
-    """``url`` without user, password and query; a plain path or a ``file://`` URL as it is."""
-    scheme, mark, rest = url.partition("://")
-    if not mark or scheme == "file":
-        return url
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}".partition("?")[0].partition("#")[0]
 
 
 def _append(path: str, entry: dict[str, Any]) -> None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Union
 from ..errors import UsageError
 from ..model import Job
 from ..progress import Progress
-from .jobs import shown, with_name
+from ..urls import without_credentials
+from .jobs import with_name
 from .parse import Request
 from .style import Style
 
@@ -44,7 +45,8 @@ def list_(request: Request, job: Job, progress: Progress) -> Answer:
 
     rows = every_row(job)
     return Answer(
-        lambda: {"backups": [row.to_json() for row in rows]}, lambda style: told(rows, shown(job.repository.url), style)
+        lambda: {"backups": [row.to_json() for row in rows]},
+        lambda style: told(rows, without_credentials(job.repository.url), style),
     )
 
 

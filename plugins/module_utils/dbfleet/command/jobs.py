@@ -9,6 +9,7 @@ from dataclasses import replace
 from ..config import job_from_layer, merge, name_from_url, read_environment
 from ..errors import NotFoundError, UsageError
 from ..model import Job
+from ..urls import without_credentials
 from .parse import Request
 
 
@@ -54,12 +55,11 @@ def with_name(job: Job) -> Job:
         return job
     names = names_there(job)
     if not names:
-        raise NotFoundError(f"{shown(job.repository.url)} holds no backups", "check --repository, or take a backup")
+        raise NotFoundError(
+            f"{without_credentials(job.repository.url)} holds no backups", "check --repository, or take a backup"
+        )
     if len(names) > 1:
-        raise UsageError(f"{shown(job.repository.url)} holds backups of {', '.join(names)}", "give --name")
+        raise UsageError(
+            f"{without_credentials(job.repository.url)} holds backups of {', '.join(names)}", "give --name"
+        )
     return replace(job, name=names[0])
-
-
-def shown(url: str) -> str:
-    """``url`` without its password."""
-    return re.sub(r"://([^/@]*?):[^/]*@", r"://\1:***@", url)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import UsageError
 from ..model import Source
+from ..urls import without_credentials
 from .base import Database
 from .sqlite.connection import url_of
 from .sqlite.database import SqliteDatabase
@@ -19,7 +20,7 @@ def open_database(source: Source) -> Database:
     database = SCHEMES.get(scheme.lower()) if separator else None
     if database is None:
         raise UsageError(
-            f"source.url {redacted(source.url)!r} does not begin with a known database",
+            f"source.url {without_credentials(source.url)!r} does not begin with a known database",
             f"begin it with {', '.join(f'{name}://' for name in SCHEMES)}, such as sqlite:////var/lib/app/app.db",
         )
     return database(source)
@@ -28,12 +29,3 @@ def open_database(source: Source) -> Database:
 def url_of_file(path: str) -> str:
     """The URL of the database in the file ``path``, which need not be there yet."""
     return url_of(path)
-
-
-def redacted(url: str) -> str:
-    """``url`` without a password."""
-    scheme, separator, rest = url.partition("://")
-    credentials, at, place = rest.rpartition("@")
-    if not (separator and at):
-        return url
-    return f"{scheme}://{credentials.partition(':')[0]}@{place}"

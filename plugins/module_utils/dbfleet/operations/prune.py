@@ -14,13 +14,14 @@ from datetime import datetime
 from typing import Any, Optional
 
 from .. import manifests, names
-from ..audit import Action, audited, without_credentials
+from ..audit import Action, audited
 from ..catalog import Catalog, read_catalog
 from ..errors import DbfleetError, NotFoundError
 from ..model import Finding, Job, PruneRecord, Removal, Retention
 from ..progress import SILENCE, Progress
 from ..retention import Candidate, Gone, Kept, Plan, decide, effective
 from ..units import utc_now
+from ..urls import without_credentials
 from .archive import Archived, archive, hand_over_records, is_archive
 from .lookup import open_repository
 from .sweep import leftovers, sweep

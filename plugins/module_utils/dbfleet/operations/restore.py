@@ -13,7 +13,7 @@ from typing import Any, Optional
 from ..audit import audited
 from ..catalog import Catalog, read_catalog
 from ..databases.base import Database
-from ..databases.registry import open_database, redacted, url_of_file
+from ..databases.registry import open_database, url_of_file
 from ..errors import DbfleetError, NotFoundError, ProofError, UsageError
 from ..model import Artifact, Job, Manifest, Proof, Source
 from ..progress import SILENCE, Progress
@@ -21,6 +21,7 @@ from ..scratch import scratch_folder
 from ..stores.base import Store
 from ..stores.registry import open_store
 from ..stream.pipeline import read_foreign
+from ..urls import without_credentials
 from . import foreign
 from .rebuild import database_for, fill, parts, problems, scratch_database
 
@@ -77,7 +78,7 @@ def restore(
             return work.plan()
         action = stack.enter_context(audited("restore", job, [work.name]))
         report = work.run()
-        action.note("restored", [work.name], to=redacted(report.to), kept=report.kept, tables=list(tables))
+        action.note("restored", [work.name], to=without_credentials(report.to), kept=report.kept, tables=list(tables))
         return report
 
 
@@ -155,7 +156,7 @@ class _Work:
             self.build(restoration)
             self.progress.step("taking over")
             kept = restoration.take_over()
-        return RestoreReport(self.name, self.target.url, self.proven, kept=kept, notes=self.notes)
+        return RestoreReport(self.name, without_credentials(self.target.url), self.proven, kept=kept, notes=self.notes)
 
     def _copy_tables(self) -> RestoreReport:
         target = self.database()
@@ -165,7 +166,9 @@ class _Work:
             self.progress.step(f"copying {', '.join(self.tables)}")
             copied = target.restore_tables(restoration.location(), self.tables, replace=self.replace)
         rows = sum(copied.rows.values())
-        return RestoreReport(self.name, self.target.url, self.proven, self.tables, rows, copied.kept, self.notes)
+        return RestoreReport(
+            self.name, without_credentials(self.target.url), self.proven, self.tables, rows, copied.kept, self.notes
+        )
 
     def plan(self) -> RestoreReport:
         """What :meth:`run` would do; refuses what it would refuse at once."""
@@ -178,7 +181,7 @@ class _Work:
                 replaces = restoration.replaces()
         plan = {
             "backup": self.name,
-            "to": redacted(self.target.url),
+            "to": without_credentials(self.target.url),
             "tables": list(self.tables),
             "replaces": replaces,
             "proven": self.proven,
@@ -186,7 +189,7 @@ class _Work:
             "needs": self.needs(),
             "notes": list(self.notes),
         }
-        return RestoreReport(self.name, self.target.url, self.proven, plan=plan)
+        return RestoreReport(self.name, without_credentials(self.target.url), self.proven, plan=plan)
 
     def needs(self) -> list[str]:
         """The files that are read."""

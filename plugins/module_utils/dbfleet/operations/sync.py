@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from .. import manifests, names
-from ..audit import Action, audited, without_credentials
+from ..audit import Action, audited
 from ..catalog import Catalog, read_catalog
 from ..errors import DamagedError, NotFoundError, RefusedError, UsageError
 from ..model import Finding, Job, Manifest
 from ..progress import SILENCE, Progress
 from ..stores.base import Store
 from ..stream.throttle import Throttle
+from ..urls import without_credentials
 from .copying import REMOVE_ONE, Copier, gone_meanwhile, same_place
 from .lookup import open_repository, open_store_at
 from .sweep import sweep
