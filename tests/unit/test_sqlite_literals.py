@@ -49,7 +49,8 @@ def read_back(text: str, encoding: str = "UTF-8") -> list[tuple[Any, ...]]:
 
 def exactly(rows: list[tuple[Any, ...]]) -> list[list[Any]]:
     return [
-        [struct.pack(">d", value) if isinstance(value, float) else (type(value), value) for value in row] for row in rows
+        [struct.pack(">d", value) if isinstance(value, float) else (type(value), value) for value in row]
+        for row in rows
     ]
 
 
