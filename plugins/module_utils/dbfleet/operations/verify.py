@@ -108,7 +108,8 @@ class _Verification:
             self._progress.step(f"reading {artifact.file}")
             self._progress.expect(artifact.size_bytes)
             problems = check_stored(self._store, artifact, throttle=self._throttle, progress=self._progress)
-            found += [Finding(artifact.file, problem, ELSEWHERE) for problem in problems]
+            name = artifact.file  # the finding's object, so that it need not begin its problem as well
+            found += [Finding(name, one.replace(name, "", 1).lstrip(": "), ELSEWHERE) for one in problems]
         return found
 
     def _structure(self) -> list[Finding]:
