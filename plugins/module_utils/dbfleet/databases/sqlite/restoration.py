@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import closing, suppress
@@ -40,6 +41,7 @@ from .wal import replay
 LOCK_WAIT = 30.0
 STOP_IT = "stop it for the restore (the playbook does), then try again; nothing was changed"
 STEP_PAGES = 256
+FLUSH_BYTES = 128 * 2**20
 CACHE_KIB = 32 * 1024  # more than the largest pages of one step: none is written before the old state is kept
 
 
@@ -51,6 +53,7 @@ class SqliteRestoration(Restoration):
         self._replace = replace
         self._scratch = scratch
         self._building = ""
+        self._flushing: Optional[threading.Thread] = None
 
     def __enter__(self) -> SqliteRestoration:
         if self._scratch is not None:
@@ -100,9 +103,7 @@ class SqliteRestoration(Restoration):
         """The image, an increment on it, or SQL."""
         try:
             if artifact.role == "db":
-                with open(self._building, "wb") as file:
-                    for chunk in chunks:
-                        file.write(chunk)
+                self._write(chunks)
                 self._require_database(artifact.file)
             elif artifact.role == "pages":
                 self._apply(chunks)
@@ -113,6 +114,23 @@ class SqliteRestoration(Restoration):
                 f"cannot write {self._building!r}: {error.strerror}",
                 "free space there, or restore elsewhere with --to",
             ) from error
+
+    def _write(self, chunks: Iterable[bytes]) -> None:
+        """Write the image; the disk works meanwhile, so that little is left when it must be durable."""
+        unflushed = 0
+        with open(self._building, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                unflushed += len(chunk)
+                if unflushed > FLUSH_BYTES:
+                    self._flush_beside()
+                    unflushed = 0
+        self._flush_beside()
+
+    def _flush_beside(self) -> None:
+        if self._flushing is None or not self._flushing.is_alive():
+            self._flushing = threading.Thread(target=_flush_quietly, args=(self._building,), daemon=True)
+            self._flushing.start()
 
     def _require_database(self, file: str) -> None:
         with open(self._building, "rb") as built:
@@ -169,6 +187,8 @@ class SqliteRestoration(Restoration):
 
     def take_over(self) -> Optional[str]:
         """Overwrite a live database in one transaction, or rename into place; returns where the old one is."""
+        if self._flushing is not None:
+            self._flushing.join()
         _flush(self._building)
         if os.path.isfile(self._target) and _opens(self._target):
             return overwrite(self._building, self._target)
@@ -352,6 +372,11 @@ def _keep_link(path: str, kept: str) -> None:
     except OSError:  # a file system without links
         shutil.copy2(path, kept)
         _flush(kept)
+
+
+def _flush_quietly(path: str) -> None:
+    with suppress(OSError):  # it is gone, or the flush before taking over will tell
+        _flush(path)
 
 
 def _flush(path: str) -> None:
