@@ -270,7 +270,8 @@ def repositories(bench: Bench, counts: tuple[int, ...] = (10_000, 100_000)) -> N
 def markdown(bench: Bench, gib: float) -> str:
     """The results as the tables of docs/benchmarks.md."""
     told = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in told if line.startswith("model name")), "?")
+    facts = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.partition(":")[2].strip() for line in facts if line.startswith("model name")), "?")
     lines = [
         f"Measured on {time.strftime('%Y-%m-%d')} with {bench.runs} counted runs of each; {gib:g} GiB database; "
         f"{os.cpu_count()} cores ({cpu}), Linux {platform.release()}, Python {platform.python_version()}, "
@@ -281,10 +282,9 @@ def markdown(bench: Bench, gib: float) -> str:
         lines += ["|---|---:|---:|---:|---:|"]
         for one in contestants:
             stored = f"{one.stored / 2**20:.0f} MiB" if one.stored else ""
-            lines.append(
-                f"| {one.name.replace('|', '&#124;')} | {one.median:.2f} s | {min(one.seconds):.2f} – {max(one.seconds):.2f} | "
-                f"{one.memory / 2**20:.0f} MiB | {stored} |"
-            )
+            name = one.name.replace("|", "&#124;")
+            spread = f"{min(one.seconds):.2f} – {max(one.seconds):.2f}"
+            lines.append(f"| {name} | {one.median:.2f} s | {spread} | {one.memory / 2**20:.0f} MiB | {stored} |")
     return "\n".join(lines) + "\n"
 
 
