@@ -269,7 +269,6 @@ def repositories(bench: Bench, counts: tuple[int, ...] = (10_000, 100_000)) -> N
 
 def markdown(bench: Bench, gib: float) -> str:
     """The results as the tables of docs/benchmarks.md."""
-    told = Path("/proc/cpuinfo").read_text().splitlines()
     facts = Path("/proc/cpuinfo").read_text().splitlines()
     cpu = next((line.partition(":")[2].strip() for line in facts if line.startswith("model name")), "?")
     lines = [
