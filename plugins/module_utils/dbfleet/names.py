@@ -21,7 +21,6 @@ INTENT = ".intent"
 RECORD = ".json"
 PROOF_TIME = "%Y%m%dT%H%M%SZ"
 
-STAMP_LENGTH = 15
 _STAMP = r"\d{8}_\d{6}"
 _ID = re.compile(rf"({NAME_PATTERN})_backup_{_STAMP}", re.ASCII)
 _BACKUP = re.compile(rf"(({NAME_PATTERN})_backup_{_STAMP})([./].*)", re.ASCII | re.DOTALL)

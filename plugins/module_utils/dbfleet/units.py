@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from .errors import UsageError
 
@@ -76,15 +76,3 @@ def to_text(moment: datetime) -> str:
     """``2025-08-23T10:30:00Z``, with microseconds where there are any; always UTC."""
     plain = moment.astimezone(timezone.utc).replace(tzinfo=None)
     return plain.isoformat() + "Z"
-
-
-def from_text(text: str) -> datetime:
-    """The moment that :func:`to_text` wrote. Raises ``ValueError`` for anything else."""
-    if not text.endswith("Z"):
-        raise ValueError(f"not a UTC time: {text!r}")
-    return datetime.fromisoformat(text[:-1]).replace(tzinfo=timezone.utc)
-
-
-def days(count: float) -> timedelta:
-    """``count`` days."""
-    return timedelta(days=count)

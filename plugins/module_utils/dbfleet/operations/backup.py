@@ -23,13 +23,13 @@ from ..model import Artifact, Job, Manifest
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
 from ..stores.base import Store
-from ..stores.registry import open_store
 from ..stream import compression as compressions
 from ..stream import encryption as encryptions
 from ..stream.pipeline import StagedArtifact, store_artifact
 from ..stream.throttle import Throttle
 from ..units import parse_free, show_size, utc_now
 from ..version import VERSION
+from .lookup import open_repository
 from .sweep import sweep
 
 
@@ -67,7 +67,7 @@ def backup(job: Job, *, dry_run: bool = False, progress: Progress = SILENCE) -> 
     database.check()
     compressions.check(job.compression)
     encryptions.check(job.encryption)
-    store = open_store(job.repository.url, file_mode=job.repository.file_mode, folder_mode=job.repository.folder_mode)
+    store = open_repository(job)
     if dry_run:
         return BackupReport(plan=_dry_plan(job, database, store))
     with audited("backup", job) as action, ExitStack() as stack:

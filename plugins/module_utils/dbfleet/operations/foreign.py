@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 from ..errors import NotFoundError, RefusedError, RepositoryError, UsageError
 from ..model import Artifact
-from ..stream.compression import FOREIGN_SUFFIXES
+from ..stream.compression import guess_method
 
 ENCRYPTIONS: Mapping[str, dict[str, Any]] = {".gpg": {"method": "gpg"}, ".age": {"method": "age"}}
 ROLES = {".sql": "sql", ".db": "db", ".sqlite": "db", ".sqlite3": "db"}
@@ -21,14 +21,13 @@ def describe(path: str) -> Artifact:
     """
     stem = os.path.basename(path)
     encryption: dict[str, Any] = {"method": "none"}
-    compression = "none"
     base, suffix = os.path.splitext(stem)
     if suffix.lower() in ENCRYPTIONS:
         encryption, stem = ENCRYPTIONS[suffix.lower()], base
         base, suffix = os.path.splitext(stem)
-    if suffix.lower() in FOREIGN_SUFFIXES:
-        compression, stem = FOREIGN_SUFFIXES[suffix.lower()], base
-        base, suffix = os.path.splitext(stem)
+    compression = guess_method(stem)
+    if compression != "none":
+        base, suffix = os.path.splitext(base)
     role = ROLES.get(suffix.lower())
     if role is None:
         raise UsageError(

@@ -19,10 +19,10 @@ from ..model import Artifact, Job, Manifest, Proof, Source
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
 from ..stores.base import Store
-from ..stores.registry import open_store
 from ..stream.pipeline import read_foreign
 from ..urls import without_credentials
 from . import foreign
+from .lookup import open_repository
 from .rebuild import database_for, fill, parts, problems, scratch_database
 
 
@@ -66,7 +66,7 @@ def restore(
     the target. Raises before anything is changed unless the restore is complete and proven.
     """
     target = _target(job, to)
-    store = open_store(job.repository.url, file_mode=job.repository.file_mode, folder_mode=job.repository.folder_mode)
+    store = open_repository(job)
     with ExitStack() as stack:
         known = _known(store, job, backup)
         if known is None:

@@ -20,11 +20,11 @@ from ..proof import compare
 from ..scratch import scratch_folder
 from ..standing import LEVELS
 from ..stores.base import Store
-from ..stores.registry import open_store
 from ..stream.pipeline import check_stored
 from ..stream.process import Command, run
 from ..stream.throttle import Throttle
 from ..units import utc_now
+from .lookup import open_repository
 from .rebuild import fill, parts, scratch_database
 
 ELSEWHERE = "get it back from another copy of the repository, or take a new full backup"
@@ -49,7 +49,7 @@ def verify(job: Job, which: str, level: str, *, progress: Progress = SILENCE) ->
     """
     if level not in LEVELS:
         raise UsageError(f"{level!r} is not a level of verify", f"choose {', '.join(LEVELS)}")
-    store = open_store(job.repository.url, file_mode=job.repository.file_mode, folder_mode=job.repository.folder_mode)
+    store = open_repository(job)
     with audited("verify", job) as action, store.lock(job.name, shared=True, wait=job.limits.lock_wait):
         catalog = read_catalog(store, job.name)
         chosen = _chosen(catalog, which)

@@ -21,7 +21,6 @@ FORMAT_VERSION = 3007000
 HEADER = struct.Struct(">IIIIIIII")
 FRAME = struct.Struct(">IIIIII")
 INDEX_HEADER = struct.Struct("=IIIBBHIIIIIIII")
-INDEX_SIZE = 136
 
 
 @dataclass(frozen=True)
