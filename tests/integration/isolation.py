@@ -9,9 +9,14 @@ from __future__ import annotations
 import ctypes
 import gc
 import os
+import signal
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Optional
+
+import pytest
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
@@ -51,6 +56,24 @@ def in_child(act: Callable[[], None], *, disk: Optional[tuple[str, str]] = None,
     assert status == 0, said or f"the child ended with status {status}"
 
 
+def forked(act: Callable[[], object]) -> int:
+    """A child that does ``act``, to be killed; :func:`ended` waits for it."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            act()
+            code = 0
+        finally:
+            os._exit(code)
+    return child
+
+
+def ended(child: int) -> int:
+    """How it ended: its exit code, or minus the signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
 def children(parent: int) -> list[int]:
     """Processes below ``parent``, by /proc; an agent of gpg is nobody's child."""
     found = []
@@ -63,6 +86,31 @@ def children(parent: int) -> list[int]:
             if int(fields[1]) == parent and fields[0] != "Z":
                 found += [int(entry), *children(int(entry))]
     return found
+
+
+@contextmanager
+def heeding(number: int) -> Iterator[None]:
+    """Let programs that are started here heed a signal which the tests themselves ignore, as under ``nohup``."""
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+_shared: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def shared_servers() -> None:
+    """Remember what runs before the test begins: servers that the tests of one process share."""
+    _shared.clear()
+    _shared.update(children(os.getpid()))
+
+
+def tools_left() -> list[int]:
+    """Processes that the test has started and that still run; for tests that use ``shared_servers``."""
+    return [child for child in children(os.getpid()) if child not in _shared]
 
 
 def _mount(folder: str, options: str) -> None:

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from isolation import children
+from isolation import shared_servers, tools_left
 
 from dbfleet.errors import DamagedError, ToolError
 from dbfleet.stream.process import Command, Secret, run
+
+__all__ = ["shared_servers"]
 
 
 def test_run_gives_answers_and_judges() -> None:
@@ -46,7 +48,7 @@ def test_run_ends_a_tool_that_takes_too_long() -> None:
     with pytest.raises(ToolError, match="within 0.2 seconds"):
         run(python("import time\ntime.sleep(30)"), timeout=0.2)
     assert time.monotonic() - begin < 5
-    assert children(os.getpid()) == []
+    assert tools_left() == []
 
 
 def test_run_tells_the_error_of_the_chunks_and_not_its_consequence() -> None:
@@ -60,7 +62,7 @@ def test_run_tells_the_error_of_the_chunks_and_not_its_consequence() -> None:
         run(python("pass"), stdin=(b"x" * 2**20 for _chunk in range(20)))
     with pytest.raises(ToolError, match="exit status 5"):
         run(python("import sys\nsys.exit(5)"), stdin=(b"x" * 2**20 for _chunk in range(20)))
-    assert children(os.getpid()) == []
+    assert tools_left() == []
 
 
 def test_a_secret_reaches_the_tool_by_a_descriptor(tmp_path: Path) -> None:

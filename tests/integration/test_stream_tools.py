@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from isolation import children
+from isolation import children, shared_servers, tools_left
 from stored_files import keep_foreign
 
 from dbfleet.errors import DamagedError, DbfleetError, KeyMaterialError, SourceError, ToolError
@@ -25,6 +25,8 @@ from dbfleet.stores.file import FileStore
 from dbfleet.stream import compression as compressions
 from dbfleet.stream import encryption as encryptions
 from dbfleet.stream.pipeline import StagedArtifact, check_stored, read_artifact, store_artifact
+
+__all__ = ["shared_servers"]
 
 PASSPHRASE = "correct horse; 'battery' $(staple) ü"
 RAW = b"".join(b"INSERT INTO t VALUES (%d, 'row %d');\n" % (n, n * n) for n in range(60_000))
@@ -113,7 +115,7 @@ def read(store: FileStore, artifact: Artifact, encryption: Encryption) -> bytes:
 
 
 def nothing_left(store: FileStore) -> bool:
-    return list(store.entries()) == [] and store.leftovers("") == [] and children(os.getpid()) == []
+    return list(store.entries()) == [] and store.leftovers("") == [] and tools_left() == []
 
 
 METHODS = [Compression("zstd", 1, 1), Compression("zstd", -7, 2), Compression("gzip", 1, 2), Compression("none")]
@@ -144,7 +146,7 @@ def test_every_way_there_and_back_also_by_hand(
     environment = {**os.environ, "GNUPGHOME": home, "AGE_IDENTITY": str(encryption.identity_file)}
     shell = subprocess.run(["sh", "-c", by_hand], cwd=store.root, env=environment, capture_output=True, check=True)
     assert shell.stdout == RAW
-    assert children(os.getpid()) == []
+    assert tools_left() == []
 
 
 @pytest.mark.parametrize("which", ["symmetric", "recipients", "age"])
@@ -189,7 +191,7 @@ def test_tampered_bytes_are_damage(
     with pytest.raises(expected) as caught:
         read(store, artifact, keys.good[which])
     assert artifact.file in caught.value.message
-    assert children(os.getpid()) == []
+    assert tools_left() == []
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_a_reader_that_stops_early_kills_every_tool(keys: Keys, store: FileStore
     with pytest.raises(KeyError), read_artifact(store, staged.artifact, keys.good["symmetric"]) as chunks:
         next(chunks)
         raise KeyError
-    assert children(os.getpid()) == []
+    assert tools_left() == []
     assert threading.active_count() == 1
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import os
+import random
 import sys
 import zlib
 
@@ -64,6 +65,15 @@ def through(codec: Codec, data: bytes, piece: int = 1000) -> bytes:
 def test_what_goes_in_comes_out(codec: str, data: bytes, repeat: int, piece: int) -> None:
     raw = data * repeat
     assert through(make_decoder(codec), through(make_encoder(codec), raw), piece) == raw
+
+
+@pytest.mark.parametrize("provider", ZSTD)
+def test_what_one_thread_finds_again_several_do_too(provider: str) -> None:
+    """Threads work at pieces of their own: what repeats itself across two of them must not be stored twice."""
+    data = random.Random(1).randbytes(700_000) * 8
+    packed = through(make_encoder(provider, threads=2), data, piece=500_000)
+    assert len(packed) < 2 * 700_000
+    assert through(make_decoder(provider), packed, piece=500_000) == data
 
 
 @pytest.mark.parametrize("codec", CODECS)

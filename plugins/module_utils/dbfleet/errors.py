@@ -68,6 +68,12 @@ class CapacityError(RepositoryError):
     kind = "capacity"
 
 
+class AppendOnlyError(RepositoryError):
+    """The store lets this account add, but not remove: what is there stays."""
+
+    kind = "append_only"
+
+
 class ToolError(DbfleetError):
     """An external tool is missing, too old, failed, or wrote nothing."""
 

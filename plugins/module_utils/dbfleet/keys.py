@@ -56,6 +56,17 @@ KEYS = (
     ),
     Key("source.password_file", "path", "File whose first line is the password of the source."),
     Key(
+        "source.databases",
+        "list",
+        "Databases of the server; the default is the one in the URL, * means all.",
+        default=(),
+    ),
+    Key("source.schemas", "list", "Only schemas that match these patterns (PostgreSQL).", default=()),
+    Key("source.exclude_schemas", "list", "No schemas that match these patterns (PostgreSQL).", default=()),
+    Key("source.tables", "list", "Only tables that match these patterns of the dump tool.", default=()),
+    Key("source.exclude_tables", "list", "No tables that match these patterns of the dump tool.", default=()),
+    Key("source.tools", "path", "Folder of the database's own tools; the default is where they are usually found."),
+    Key(
         "repository.url",
         "url",
         "Where backups are kept: a store URL such as file:///var/backups/app.",
@@ -63,6 +74,21 @@ KEYS = (
     ),
     Key("repository.file_mode", "mode", "Mode of stored files.", default=0o600),
     Key("repository.folder_mode", "mode", "Mode of created folders.", default=0o700),
+    Key(
+        "repository.identity_file",
+        "path",
+        "Private key for the login at an SFTP server; the default is the agent, then ssh's own files.",
+    ),
+    Key(
+        "repository.known_hosts_file",
+        "path",
+        "Host keys of SFTP servers that are trusted; the default is ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts.",
+    ),
+    Key(
+        "repository.password_file",
+        "path",
+        "File whose first line is the passphrase of identity_file, or without one the password of the SFTP account.",
+    ),
     Key(
         "method",
         "str",
@@ -76,6 +102,12 @@ KEYS = (
         "full, incremental (what changed since the parent), or auto (incremental where a chain can go on).",
         default="full",
         choices=("full", "incremental", "auto"),
+    ),
+    Key(
+        "format",
+        "str",
+        "How a logical backup is written, where the database has a choice; the default is the best for restores.",
+        choices=("plain", "custom", "directory"),
     ),
     Key(
         "compression.method",
@@ -135,6 +167,12 @@ KEYS = (
         "Program and arguments that verify --level restore runs; DBFLEET_RESTORED names the database; it must exit 0.",
         default=(),
     ),
+    Key(
+        "proof.scratch_url",
+        "url",
+        "Server on which verify may create databases for a while; the default is a server of its own on the host.",
+    ),
+    Key("proof.scratch_password_file", "path", "File whose first line is the password of the scratch server."),
     Key("limits.parallel", "int", "How many artifacts or tables are worked on at once.", default=2, minimum=1),
     Key("limits.bandwidth", "size", "Bytes per second written to or read from the repository, at most."),
     Key("limits.nice", "int", "Niceness of the run, 0 to 19."),
@@ -157,6 +195,40 @@ KEYS = (
         "Backups in a chain, the full one included, before a new full is taken.",
         default=30,
         minimum=1,
+    ),
+    Key(
+        "health.max_age",
+        "duration",
+        "health finds fault when the newest good backup is older than this; 0 means at no age.",
+        default=93600,
+    ),
+    Key(
+        "health.max_unverified",
+        "duration",
+        "health finds fault when no verification has passed for longer than this; 0 means never.",
+        default=691200,
+    ),
+    Key(
+        "log_archive.max_lag",
+        "duration",
+        "How old what the log archive lacks may become: the unfinished log file is stored again this often.",
+        default=10,
+        minimum=1,
+    ),
+    Key(
+        "log_archive.slot",
+        "str",
+        "Replication slot by which PostgreSQL keeps its log for the archiver; the default is dbfleet_ and the name.",
+    ),
+    Key(
+        "log_archive.slot_limit",
+        "size",
+        "Log that the server may have to keep for the archiver before it is a finding; the default is 10G.",
+    ),
+    Key(
+        "log_archive.spool",
+        "path",
+        "Private folder for log files on their way; the default is in the state folder of the host.",
     ),
 )
 

@@ -35,18 +35,39 @@ def scratch_folder() -> Iterator[str]:
     try:
         _sweep(base)
         folder = tempfile.mkdtemp(prefix=PREFIX, dir=base)
-        alive = os.open(os.path.join(folder, ALIVE), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        alive = mark(folder)
     except OSError as error:
         raise CapacityError(
             f"cannot make a scratch folder in {base!r}: {error.strerror}",
             "set DBFLEET_SCRATCH to a folder with room",
         ) from error
+    with gone_afterwards(folder, alive):
+        yield folder
+
+
+def mark(folder: str) -> int:
+    """The descriptor of the new file in ``folder`` that tells whether its process lives. Raises ``OSError``."""
+    return os.open(os.path.join(folder, ALIVE), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+
+
+@contextmanager
+def gone_afterwards(folder: str, alive: int) -> Iterator[None]:
+    """Lock what :func:`mark` gave while the context lasts, then remove ``folder``."""
     try:
         try_lock(alive, False)
-        yield folder
+        yield
     finally:
         os.close(alive)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_abandoned(folder: str) -> bool:
+    """Whether the process that marked ``folder`` is gone. Raises ``OSError`` where it has no mark, or not for us."""
+    alive = os.open(os.path.join(folder, ALIVE), os.O_RDWR)
+    try:
+        return try_lock(alive, False)
+    finally:
+        os.close(alive)
 
 
 def _sweep(base: str) -> None:
@@ -60,12 +81,8 @@ def _is_dead(entry: os.DirEntry[str]) -> bool:
         found = entry.stat(follow_symlinks=False)
         if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
             return False
-        alive = os.open(os.path.join(entry.path, ALIVE), os.O_RDWR)
+        return is_abandoned(entry.path)
     except FileNotFoundError:
         return time.time() - found.st_mtime > YOUNG
     except OSError:
         return False
-    try:
-        return try_lock(alive, False)
-    finally:
-        os.close(alive)

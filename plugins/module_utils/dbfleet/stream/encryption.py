@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import stat
 from collections.abc import Mapping
 from typing import Optional
 
 from ..errors import UsageError
 from ..model import Encryption
+from ..secret_files import exposure
 from . import age, gpg
 from .compression import SUFFIXES as COMPRESSION_SUFFIXES
 from .process import Command
@@ -76,16 +75,7 @@ def decrypting(
 
 def warning(encryption: Encryption) -> Optional[str]:
     """What people should know of the key files: text when others than the owner can read one."""
-    if os.name == "nt":
-        return None  # modes say nothing there
-    for path in (encryption.passphrase_file, encryption.identity_file):
-        try:
-            mode = os.stat(path).st_mode if path is not None else 0
-        except OSError:
-            continue  # whoever needs it will say that it cannot be read
-        if stat.S_IMODE(mode) & 0o077:
-            return f"{path} can be read by others than its owner: chmod 600 it"
-    return None
+    return exposure((encryption.passphrase_file, encryption.identity_file))
 
 
 def decode_command(artifact_file: str, compression: str, encryption: Mapping[str, object]) -> str:

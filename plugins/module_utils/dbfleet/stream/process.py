@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Callable, Optional, Union, cast
+from typing import IO, TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from ..errors import DbfleetError, KeyMaterialError, ToolError
 
@@ -30,7 +30,22 @@ PACKAGES = {
     "gpg": "gnupg",
     "psql": "postgresql-client",
     "pg_dump": "postgresql-client",
+    "pg_dumpall": "postgresql-client",
     "pg_restore": "postgresql-client",
+    "pg_basebackup": "postgresql-client",
+    "pg_receivewal": "postgresql-client",
+    "pg_verifybackup": "postgresql",
+    "pg_combinebackup": "postgresql",
+    "pg_ctl": "postgresql",
+    "pg_amcheck": "postgresql",
+    "initdb": "postgresql",
+    "postgres": "postgresql",
+    "mariadb": "mariadb-client",
+    "mariadb-dump": "mariadb-client",
+    "mariadbd": "mariadb-server",
+    "mariadb-install-db": "mariadb-server",
+    "mariadb-backup": "mariadb-backup",
+    "xtrabackup": "percona-xtrabackup-80",
     "mysqldump": "mysql-client or mariadb-client",
     "mysql": "mysql-client or mariadb-client",
 }
@@ -59,6 +74,8 @@ class Command:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: Optional[Secret] = None
     explain: Optional[Callable[[int, str], DbfleetError]] = None
+    user: Optional[str] = None  # run as this user of the host, which only root can
+    inherited: tuple[int, ...] = ()  # descriptors that it holds open as well, such as that of a lock
 
     @property
     def tool(self) -> str:
@@ -157,9 +174,17 @@ class Filter:
     manager it leaves no child behind.
     """
 
-    def __init__(self, command: Command, *, stdin: Optional[IO[bytes]] = None) -> None:
+    def __init__(
+        self,
+        command: Command,
+        *,
+        stdin: Optional[IO[bytes]] = None,
+        hear: Optional[Callable[[bytes], object]] = None,
+    ) -> None:
+        """``hear`` gets what the tool says on stderr, piece by piece as it comes, in a thread of its own."""
         self.command = command
         self.killed = False
+        self._hear = hear
         self._child = _start(command, stdin)
         self._words = bytearray()
         self._listener = threading.Thread(target=self._listen, name=f"{command.tool}-stderr", daemon=True)
@@ -182,6 +207,12 @@ class Filter:
         """What the tool has written, up to ``size`` bytes; empty at the end. Waits for at least one."""
         return cast("IO[bytes]", self._child.stdout).read(size)
 
+    def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
+        """What it has still to write, up to its end, which is judged as by :meth:`wait`."""
+        while data := self.read(size):
+            yield data
+        self.wait()
+
     def wait(self) -> str:
         """Wait for the tool's end; its words on stderr. Raises when it failed."""
         code = self._child.wait()
@@ -190,6 +221,28 @@ class Filter:
         if code != 0:
             raise self.command.failure(code, words)
         return words
+
+    @property
+    def pid(self) -> int:
+        """The number of its process."""
+        return self._child.pid
+
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._child.poll() is None
+
+    def unheard(self) -> Optional[int]:
+        """Bytes that the tool has said on stderr and nobody has read yet; ``None`` where that cannot be known."""
+        if not sys.platform.startswith("linux") or self._child.stderr is None:
+            return None
+        import fcntl
+        import termios
+
+        try:
+            answer = fcntl.ioctl(self._child.stderr.fileno(), termios.FIONREAD, b"\0" * 4)
+        except (OSError, ValueError):  # it is closed
+            return None
+        return int.from_bytes(answer, sys.byteorder)
 
     def kill(self) -> None:
         """End the tool now. Never raises; does nothing to one that has ended."""
@@ -224,6 +277,8 @@ class Filter:
                     return
                 self._words += data
                 del self._words[:-LAST_WORDS]
+                if self._hear is not None:
+                    self._hear(data)
 
 
 class _Feeder:
@@ -280,7 +335,8 @@ def _start(command: Command, stdin: Optional[IO[bytes]]) -> subprocess.Popen[byt
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 env=_environment(command.environment),
-                pass_fds=descriptors,
+                **_identity(command.user),
+                pass_fds=(*descriptors, *command.inherited),
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows: no console pops up
             )
         except (OSError, ValueError) as error:
@@ -303,6 +359,19 @@ def _hand_over(secret: Secret) -> tuple[list[str], list[int]]:
     with os.fdopen(writer, "wb") as pipe:
         pipe.write(secret.value)
     return [secret.option, str(reader)], [reader]
+
+
+def _identity(user: Optional[str]) -> dict[str, Any]:
+    """What makes a child another user with that user's groups alone."""
+    if user is None:
+        return {}
+    import pwd
+
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise ToolError(f"there is no user {user!r} on this host", "install the database's server package") from None
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": [], "cwd": "/"}
 
 
 def _environment(extra: Mapping[str, str]) -> dict[str, str]:
