@@ -29,7 +29,7 @@ def test_a_run_that_takes_too_long_is_ended_and_cleans_up(monkeypatch: pytest.Mo
 def test_the_same_without_alarms() -> None:
     """As on Windows, where only the main thread's next step notices."""
     with pytest.raises(TimeoutExceededError, match=r"limits\.timeout"), run_limits._interruption(1):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline:
             time.sleep(0.01)
 
@@ -59,4 +59,5 @@ def test_niceness_is_what_the_job_says_and_never_less_than_before() -> None:
         capture_output=True,
         text=True,
     )
-    assert done.stdout.split() == ["7", "7"]
+    least = str(max(7, os.getpriority(os.PRIO_PROCESS, 0)))  # the tests themselves may be told to be nice
+    assert done.stdout.split() == [least, least]

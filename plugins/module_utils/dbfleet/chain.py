@@ -34,17 +34,6 @@ def resolve(manifests: Mapping[str, Manifest], backup: str) -> tuple[Manifest, .
     return tuple(reversed(found))
 
 
-def children(manifests: Mapping[str, Manifest]) -> dict[str, list[str]]:
-    """For every backup that others start from: the ids of those, the oldest first."""
-    needed: dict[str, list[str]] = {}
-    for manifest in manifests.values():
-        if manifest.parent is not None:
-            needed.setdefault(manifest.parent, []).append(manifest.id)
-    for ids in needed.values():
-        ids.sort(key=names.sort_key)
-    return needed
-
-
 def newest(manifests: Mapping[str, Manifest]) -> Optional[Manifest]:
     """The newest backup by the time in its id: the one that an incremental would start from."""
     return max(manifests.values(), key=lambda manifest: names.sort_key(manifest.id), default=None)

@@ -13,7 +13,18 @@ from typing import Any
 
 from .errors import UsageError
 from .keys import BY_PATH, GROUPS, KEYS, NAME_PATTERN, Key
-from .model import Compression, Encryption, Job, Limits, ProofPolicy, Repository, Retention, Source
+from .model import (
+    Compression,
+    Encryption,
+    HealthPolicy,
+    Job,
+    Limits,
+    LogSettings,
+    ProofPolicy,
+    Repository,
+    Retention,
+    Source,
+)
 from .values import value_of
 
 Layer = dict[str, Any]
@@ -92,7 +103,9 @@ def job_from_layer(layer: Mapping[str, Any], *, name_needed: bool = True) -> Job
         retention=Retention(**_group(layer, "retention")),
         proof=ProofPolicy(**_group(layer, "proof")),
         limits=Limits(**_group(layer, "limits")),
-        **{path: value for path, value in layer.items() if path in ("method", "type")},
+        health=HealthPolicy(**_group(layer, "health")),
+        log_archive=LogSettings(**_group(layer, "log_archive")),
+        **{path: value for path, value in layer.items() if path in ("method", "type", "format")},
     )
     _check_together(job)
     return job

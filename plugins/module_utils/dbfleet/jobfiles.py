@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Union
 
-from .config import Layer, check_name, read_mapping
-from .errors import NotFoundError, UsageError
+from .config import Layer, check_name, job_from_layer, merge, read_mapping
+from .errors import DbfleetError, NotFoundError, UsageError
+from .model import Job
 
 
 def jobs_folder(environ: Mapping[str, str]) -> str:
@@ -40,9 +41,36 @@ def read_job_file(name: str, environ: Mapping[str, str]) -> Layer:
     """
     check_name(name, called="job")
     path = os.path.join(jobs_folder(environ), name + ".json")
-    layer = read_mapping(_parse(path, _read(path, name, environ)), where=path)
+    return _layer(path, name, _read(path, name, environ))
+
+
+def read_new_job(path: str, name: str) -> Layer:
+    """As :func:`read_job_file`, of a file that is yet to be installed as ``name``; anybody may own it."""
+    check_name(name, called="name")
+    try:
+        with open(path, "rb") as file:
+            return _layer(name + ".json", name, file.read())
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file {path}", "name a job file, or an installed job") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "run as a user who may read it") from None
+
+
+def every_job(
+    stronger: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
+    """Every installed job by name, or why it cannot be had; ``stronger`` is over what its file says."""
+    for name in installed_jobs(environ):
+        try:
+            yield name, job_from_layer(merge([stronger, read_job_file(name, environ)]))
+        except DbfleetError as error:
+            yield name, error
+
+
+def _layer(where: str, name: str, data: bytes) -> Layer:
+    layer = read_mapping(_parse(where, data), where=where)
     if layer.setdefault("name", name) != name:
-        raise UsageError(f"{path} holds a job named {layer['name']!r}", f"rename the file, or set name to {name}")
+        raise UsageError(f"{where} holds a job named {layer['name']!r}", f"rename the file, or set name to {name}")
     return layer
 
 

@@ -24,11 +24,14 @@ __all__ = [
     "NewerSchemaError",
     "Record",
     "claimed_digest",
+    "damaged",
+    "decode_fields",
     "decode_intent",
     "decode_manifest",
     "decode_proof",
     "decode_prune",
     "encode",
+    "encode_fields",
     "finding_json",
     "seal",
     "to_json",
@@ -42,6 +45,7 @@ class NewerSchemaError(RepositoryError):
 
 
 AnyRecord = TypeVar("AnyRecord", Manifest, ProofRecord, PruneRecord, Intent)
+Decoded = TypeVar("Decoded")
 
 _HEAD = b',\n "digest": "'
 _FOOT = b'"\n}\n'
@@ -53,7 +57,11 @@ _TAIL = len(_HEAD) + 64 + len(_FOOT)
 
 def encode(record: Record) -> bytes:
     """The canonical bytes of ``record``, with its digest (whatever ``record.digest`` says)."""
-    fields = to_json(record)
+    return encode_fields(to_json(record))
+
+
+def encode_fields(fields: dict[str, Any]) -> bytes:
+    """The canonical bytes of a record's ``fields``, whose last one is ``digest``: it is made anew."""
     del fields["digest"]
     body = _text(fields)[:-2]
     return body + _HEAD + sha256(body + b"\n}\n").hexdigest().encode("ascii") + _FOOT
@@ -83,33 +91,33 @@ def decode_manifest(data: bytes, file: str) -> Manifest:
     Raises ``DamagedError`` when they are not what was written, or are the manifest of another
     file; ``NewerSchemaError`` when a newer version wrote them.
     """
-    manifest = _decode(data, file, record_fields.read_manifest)
+    manifest = decode_fields(data, file, record_fields.read_manifest)
     if names.manifest_file(manifest.id) != file:
-        raise _damaged(file, f"it is the manifest of {manifest.id}")
+        raise damaged(file, f"it is the manifest of {manifest.id}")
     return manifest
 
 
 def decode_proof(data: bytes, file: str) -> ProofRecord:
     """The proof record in the bytes of ``file``; raises as :func:`decode_manifest`."""
-    record = _decode(data, file, record_fields.read_proof_record)
+    record = decode_fields(data, file, record_fields.read_proof_record)
     if not names.belongs(file, record.backup):
-        raise _damaged(file, f"it is a proof of {record.backup}")
+        raise damaged(file, f"it is a proof of {record.backup}")
     return record
 
 
 def decode_prune(data: bytes, file: str) -> PruneRecord:
     """The prune record in the bytes of ``file``; raises as :func:`decode_manifest`."""
-    record = _decode(data, file, record_fields.read_prune_record)
+    record = decode_fields(data, file, record_fields.read_prune_record)
     if names.record_file(record.id) != file:
-        raise _damaged(file, f"it is the record of {record.id}")
+        raise damaged(file, f"it is the record of {record.id}")
     return record
 
 
 def decode_intent(data: bytes, file: str) -> Intent:
     """The intent in the bytes of ``file``; raises as :func:`decode_manifest`."""
-    intent = _decode(data, file, record_fields.read_intent)
+    intent = decode_fields(data, file, record_fields.read_intent)
     if names.intent_file(intent.id) != file:
-        raise _damaged(file, f"it is the intent of {intent.id}")
+        raise damaged(file, f"it is the intent of {intent.id}")
     return intent
 
 
@@ -121,11 +129,12 @@ def _text(fields: Mapping[str, Any]) -> bytes:
         return "".join(f"\\u{ord(char):04x}" if "\ud800" <= char <= "\udfff" else char for char in text).encode("utf-8")
 
 
-def _decode(data: bytes, file: str, read: Callable[[dict[str, Any], str], AnyRecord]) -> AnyRecord:
+def decode_fields(data: bytes, file: str, read: Callable[[dict[str, Any], str], Decoded]) -> Decoded:
+    """What ``read`` makes of the fields in the bytes of ``file``; raises as :func:`decode_manifest`."""
     digest = true_digest(data)
     if digest is None:
         _refuse_newer(data, file)
-        raise _damaged(file, "its bytes do not match its digest")
+        raise damaged(file, "its bytes do not match its digest")
     try:
         fields = json.loads(data)
         if fields["schema"] != SCHEMA:
@@ -133,7 +142,7 @@ def _decode(data: bytes, file: str, read: Callable[[dict[str, Any], str], AnyRec
             raise ValueError(f"schema {fields['schema']!r}")
         return read(fields, digest)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise _damaged(file, f"it holds what no version writes ({error})") from error
+        raise damaged(file, f"it holds what no version writes ({error})") from error
 
 
 def _refuse_newer(data: bytes, file: str) -> None:
@@ -149,5 +158,6 @@ def _refuse_newer(data: bytes, file: str) -> None:
         )
 
 
-def _damaged(file: str, why: str) -> DamagedError:
+def damaged(file: str, why: str) -> DamagedError:
+    """The error of a file that is not what was written."""
     return DamagedError(f"{file} is damaged: {why}", "get this file back from another copy of the repository")

@@ -19,19 +19,32 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class Source:
-    """The database that a job protects."""
+    """The database that a job protects, or the databases of a server, and what of them.
+
+    ``databases`` without any means the one in the URL; ``*`` means the whole server. Tables and schemas are
+    patterns of the database's own dump tool; ``tools`` is the folder where that tool is.
+    """
 
     url: str
     password_file: Optional[str] = None
+    databases: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    exclude_schemas: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    exclude_tables: tuple[str, ...] = ()
+    tools: Optional[str] = None
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A store URL and the modes of what is written there."""
+    """A store URL, the modes of what is written there, and how to log in to a server that keeps it."""
 
     url: str
     file_mode: int = 0o600
     folder_mode: int = 0o700
+    identity_file: Optional[str] = None
+    known_hosts_file: Optional[str] = None
+    password_file: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +93,8 @@ class ProofPolicy:
     level: str = "rows"  # none | rows | content
     queries: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    scratch_url: Optional[str] = None
+    scratch_password_file: Optional[str] = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +111,24 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class HealthPolicy:
+    """From which age on ``health`` finds fault; 0 means at no age."""
+
+    max_age: int = 93600  # seconds: a day, and two hours for a daily backup to run late
+    max_unverified: int = 691200  # seconds: a week and a day
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How the log of the source is kept between its backups; ``None`` leaves it to the archiver."""
+
+    max_lag: int = 10  # seconds
+    slot: Optional[str] = None
+    slot_limit: Optional[int] = None  # bytes
+    spool: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A named policy: one source, one repository, and how to back it up, keep it and prove it.
 
@@ -107,11 +140,14 @@ class Job:
     source: Optional[Source] = None
     method: str = "logical"
     type: str = "full"
+    format: Optional[str] = None
     compression: Compression = Compression()
     encryption: Encryption = Encryption()
     retention: Retention = Retention()
     proof: ProofPolicy = ProofPolicy()
     limits: Limits = Limits()
+    health: HealthPolicy = HealthPolicy()
+    log_archive: LogSettings = LogSettings()
 
 
 # --- what a repository keeps ---------------------------------------------------------------
@@ -119,7 +155,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Artifact:
-    """One stored file of a backup; ``file`` is relative to the repository, with ``/``."""
+    """One stored file of a backup; ``file`` is relative to the repository, with ``/``.
+
+    ``database`` says which one of a server it holds, where a backup holds several.
+    """
 
     file: str
     role: str  # "db", "sql", "pages", …: what the file is for
@@ -129,6 +168,7 @@ class Artifact:
     raw_sha256: str
     compression: str = "none"
     encryption: Mapping[str, Any] = field(default_factory=lambda: {"method": "none"})
+    database: Optional[str] = None
 
 
 class TableProof(NamedTuple):

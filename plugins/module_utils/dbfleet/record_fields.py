@@ -81,6 +81,21 @@ def proof_json(proof: Proof) -> dict[str, Any]:
     }
 
 
+def artifact_json(artifact: Artifact) -> dict[str, Any]:
+    """``artifact`` as JSON fields."""
+    return {
+        "file": artifact.file,
+        "role": artifact.role,
+        "size_bytes": artifact.size_bytes,
+        "sha256": artifact.sha256,
+        "raw_size_bytes": artifact.raw_size_bytes,
+        "raw_sha256": artifact.raw_sha256,
+        "compression": artifact.compression,
+        "encryption": dict(artifact.encryption),
+        "database": artifact.database,
+    }
+
+
 def finding_json(finding: Finding) -> dict[str, str]:
     """``finding`` as JSON fields."""
     return {"object": finding.object, "problem": finding.problem, "remedy": finding.remedy}
@@ -106,19 +121,7 @@ def _manifest_json(manifest: Manifest) -> dict[str, Any]:
         "consistent_at": to_text(manifest.consistent_at),
         "finished_at": to_text(manifest.finished_at),
         "position": dict(manifest.position),
-        "artifacts": [
-            {
-                "file": artifact.file,
-                "role": artifact.role,
-                "size_bytes": artifact.size_bytes,
-                "sha256": artifact.sha256,
-                "raw_size_bytes": artifact.raw_size_bytes,
-                "raw_sha256": artifact.raw_sha256,
-                "compression": artifact.compression,
-                "encryption": dict(artifact.encryption),
-            }
-            for artifact in manifest.artifacts
-        ],
+        "artifacts": [artifact_json(artifact) for artifact in manifest.artifacts],
         "proof": proof_json(manifest.proof),
         "tools": dict(manifest.tools),
         "restore_with": list(manifest.restore_with),
@@ -164,16 +167,16 @@ def _prune_record_json(record: PruneRecord) -> dict[str, Any]:
 
 def read_manifest(fields: dict[str, Any], digest: str) -> Manifest:
     """The manifest of ``fields`` (which it takes over), under the digest that its bytes have."""
-    _check(fields, _MANIFEST)
+    check_shape(fields, _MANIFEST)
     identity = fields["id"]
     name, _time = names.split_id(identity)
     if name != fields["name"]:
         raise ValueError(f"{identity} is not of {fields['name']}")
-    _check(fields["source"], _SOURCE)
+    check_shape(fields["source"], _SOURCE)
     fields["source"] = _make(SourceIdentity, fields["source"])
     for key in ("started_at", "consistent_at", "finished_at"):
-        fields[key] = _moment(fields[key])
-    fields["artifacts"] = tuple([_artifact(entry, identity) for entry in fields["artifacts"]])
+        fields[key] = read_moment(fields[key])
+    fields["artifacts"] = tuple([read_artifact(entry, identity) for entry in fields["artifacts"]])
     fields["proof"] = _proof(fields["proof"])
     fields["restore_with"] = _texts(fields["restore_with"])
     fields["notes"] = _texts(fields["notes"])
@@ -183,11 +186,11 @@ def read_manifest(fields: dict[str, Any], digest: str) -> Manifest:
 
 def read_proof_record(fields: dict[str, Any], digest: str) -> ProofRecord:
     """The proof record of ``fields``, under the digest that its bytes have."""
-    _check(fields, _PROOF_RECORD)
+    check_shape(fields, _PROOF_RECORD)
     for key in ("started_at", "finished_at"):
-        fields[key] = _moment(fields[key])
+        fields[key] = read_moment(fields[key])
     for finding in fields["findings"]:
-        _check(finding, _FINDING)
+        check_shape(finding, _FINDING)
     fields["findings"] = tuple([Finding(**finding) for finding in fields["findings"]])
     fields["measured"] = None if fields["measured"] is None else _proof(fields["measured"])
     fields["digest"] = digest
@@ -196,43 +199,44 @@ def read_proof_record(fields: dict[str, Any], digest: str) -> ProofRecord:
 
 def read_prune_record(fields: dict[str, Any], digest: str) -> PruneRecord:
     """The prune record of ``fields``, under the digest that its bytes have."""
-    _check(fields, _PRUNE_RECORD)
+    check_shape(fields, _PRUNE_RECORD)
     for gone in fields["removed"]:
-        _check(gone, _REMOVAL)
+        check_shape(gone, _REMOVAL)
     fields["removed"] = tuple([_make(Removal, gone) for gone in fields["removed"]])
-    fields["at"] = _moment(fields["at"])
+    fields["at"] = read_moment(fields["at"])
     fields["digest"] = digest
     return _make(PruneRecord, fields)
 
 
 def read_intent(fields: dict[str, Any], digest: str) -> Intent:
     """The intent of ``fields``, under the digest that its bytes have."""
-    _check(fields, _INTENT)
+    check_shape(fields, _INTENT)
     files: dict[str, Optional[tuple[str, ...]]] = {}
     for backup, listed in fields["files"].items():
         names.split_id(backup)
         files[backup] = None if listed is None else _texts(listed)
         if not all(names.belongs(file, backup) for file in files[backup] or ()):
             raise ValueError(f"it names files that are not of {backup}")
-    return Intent(fields["id"], fields["verb"], _moment(fields["at"]), files, digest=digest)
+    return Intent(fields["id"], fields["verb"], read_moment(fields["at"]), files, digest=digest)
 
 
-def _artifact(fields: dict[str, Any], backup: str) -> Artifact:
-    _check(fields, _ARTIFACT)
-    if not names.belongs(fields["file"], backup):
+def read_artifact(fields: dict[str, Any], backup: str, *, bare: bool = False) -> Artifact:
+    """The artifact of ``fields``, which must be a file of ``backup``; ``bare``: it may have just that name."""
+    check_shape(fields, _ARTIFACT)
+    if not names.belongs(fields["file"], backup) and not (bare and fields["file"] == backup):
         raise ValueError(f"{fields['file']!r} is not a file of {backup}")
     return _make(Artifact, fields)
 
 
 def _proof(fields: dict[str, Any]) -> Proof:
-    _check(fields, _PROOF)
+    check_shape(fields, _PROOF)
     tables = fields["tables"]
-    for name, table in tables.items():  # by far the most of a manifest: no call of _check for each
+    for name, table in tables.items():  # by far the most of a manifest: no call of check_shape for each
         if len(table) != 2 or table["rows"].__class__ is not int or type(table["digest"]) not in _TEXT_OR_NONE:
             raise TypeError(f"table {name!r}: {table!r}")
         tables[name] = TableProof(table["rows"], table["digest"])
     for query in fields["queries"]:
-        _check(query, _QUERY)
+        check_shape(query, _QUERY)
     fields["queries"] = tuple([_make(QueryProof, query) for query in fields["queries"]])
     return _make(Proof, fields)
 
@@ -243,7 +247,8 @@ def _texts(values: list[Any]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _moment(text: str) -> datetime:
+def read_moment(text: str) -> datetime:
+    """The moment that :func:`~dbfleet.units.to_text` wrote."""
     if text[-1:] != "Z":
         raise ValueError(f"not a UTC time: {text!r}")
     return datetime.fromisoformat(text[:-1] + "+00:00")
@@ -260,7 +265,7 @@ def _make(kind: type[Made], fields: dict[str, Any]) -> Made:
     return made
 
 
-class _Shape:
+class Shape:
     """The names of some fields in their order, and the types that each may have."""
 
     def __init__(self, **types: tuple[type, ...]) -> None:
@@ -268,7 +273,8 @@ class _Shape:
         self.types = frozenset(product(*types.values()))
 
 
-def _check(fields: dict[str, Any], shape: _Shape) -> None:
+def check_shape(fields: dict[str, Any], shape: Shape) -> None:
+    """Raise ``ValueError`` or ``TypeError`` where ``fields`` are not of ``shape``."""
     if tuple(fields) != shape.names:
         wrong = sorted(set(fields) ^ set(shape.names))
         raise ValueError("unknown or missing fields: " + ", ".join(wrong) if wrong else "fields in another order")
@@ -279,7 +285,7 @@ def _check(fields: dict[str, Any], shape: _Shape) -> None:
 _TEXT, _COUNT, _MAP, _LIST, _FLAG = (str,), (int,), (dict,), (list,), (bool,)
 _TEXT_OR_NONE, _MAP_OR_NONE = (str, type(None)), (dict, type(None))
 
-_MANIFEST = _Shape(
+_MANIFEST = Shape(
     schema=_COUNT,
     id=_TEXT,
     name=_TEXT,
@@ -300,8 +306,8 @@ _MANIFEST = _Shape(
     previous=_TEXT_OR_NONE,
     digest=_TEXT,
 )
-_SOURCE = _Shape(host=_TEXT, database=_TEXT, server_version=_TEXT, server_identity=_TEXT_OR_NONE)
-_ARTIFACT = _Shape(
+_SOURCE = Shape(host=_TEXT, database=_TEXT, server_version=_TEXT, server_identity=_TEXT_OR_NONE)
+_ARTIFACT = Shape(
     file=_TEXT,
     role=_TEXT,
     size_bytes=_COUNT,
@@ -310,10 +316,11 @@ _ARTIFACT = _Shape(
     raw_sha256=_TEXT,
     compression=_TEXT,
     encryption=_MAP,
+    database=_TEXT_OR_NONE,
 )
-_PROOF = _Shape(level=_TEXT, tables=_MAP, schema_sha256=_TEXT_OR_NONE, queries=_LIST, image_sha256=_TEXT_OR_NONE)
-_QUERY = _Shape(sql=_TEXT, rows=_COUNT, sha256=_TEXT)
-_PROOF_RECORD = _Shape(
+_PROOF = Shape(level=_TEXT, tables=_MAP, schema_sha256=_TEXT_OR_NONE, queries=_LIST, image_sha256=_TEXT_OR_NONE)
+_QUERY = Shape(sql=_TEXT, rows=_COUNT, sha256=_TEXT)
+_PROOF_RECORD = Shape(
     schema=_COUNT,
     backup=_TEXT,
     manifest_digest=_TEXT,
@@ -326,9 +333,9 @@ _PROOF_RECORD = _Shape(
     host=_TEXT,
     digest=_TEXT,
 )
-_FINDING = _Shape(object=_TEXT, problem=_TEXT, remedy=_TEXT)
-_PRUNE_RECORD = _Shape(
+_FINDING = Shape(object=_TEXT, problem=_TEXT, remedy=_TEXT)
+_PRUNE_RECORD = Shape(
     schema=_COUNT, id=_TEXT, name=_TEXT, at=_TEXT, removed=_LIST, previous=_TEXT_OR_NONE, digest=_TEXT
 )
-_REMOVAL = _Shape(id=_TEXT, digest=_TEXT, rule=_TEXT, archived_to=_TEXT_OR_NONE)
-_INTENT = _Shape(schema=_COUNT, id=_TEXT, verb=_TEXT, at=_TEXT, files=_MAP, digest=_TEXT)
+_REMOVAL = Shape(id=_TEXT, digest=_TEXT, rule=_TEXT, archived_to=_TEXT_OR_NONE)
+_INTENT = Shape(schema=_COUNT, id=_TEXT, verb=_TEXT, at=_TEXT, files=_MAP, digest=_TEXT)
