@@ -8,7 +8,9 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlite_lab import (
@@ -28,14 +30,16 @@ from sqlite_lab import (
     writer,
 )
 
-from dbfleet.databases.sqlite import restoration as restorations
+from dbfleet.databases.sqlite import target as targets
+from dbfleet.databases.sqlite.soundness import Soundness
 from dbfleet.errors import (
     BusyError,
     NotFoundError,
+    ProofError,
     RefusedError,
     UsageError,
 )
-from dbfleet.model import Job
+from dbfleet.model import Job, ProofPolicy
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 
@@ -117,7 +121,7 @@ def test_a_reader_in_the_middle_of_a_transaction_keeps_its_state(tmp_path: Path)
 def test_an_application_that_does_not_let_go_is_told_and_nothing_changes(
     lock: str, job: Job, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restorations, "LOCK_WAIT", 1.5)
+    monkeypatch.setattr(targets, "LOCK_WAIT", 1.5)
     run_sql(source, "DELETE FROM runs")
     with Application(source, lock) as application:
         with pytest.raises(BusyError) as caught:
@@ -323,3 +327,32 @@ def test_a_folder_and_a_missing_folder_are_no_targets(job: Job, tmp_path: Path) 
 def test_another_kind_of_database_is_no_target(job: Job) -> None:
     with pytest.raises(UsageError):
         restore(job, "latest", to="oracle://host/x")
+
+
+# --- what is examined again -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "examined"),
+    [
+        ({}, False),  # byte for byte the image that was found sound
+        ({"proof": ProofPolicy(level="none")}, True),  # nobody looked at it then
+        ({"type": "auto"}, True),  # an increment is applied by us
+    ],
+)
+def test_only_an_image_that_was_found_sound_is_not_examined_again(
+    changes: dict[str, Any], examined: bool, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(job_of(source, tmp_path / "backups"), **changes)
+    backup(job)
+    with Application(source) as application:
+        application.ask("DELETE FROM runs WHERE id > 3")
+    backup(job)
+    damage = Soundness(("page 7 is never used",), ())
+    monkeypatch.setattr("dbfleet.databases.sqlite.restoration.examine", lambda *_, **__: damage)
+    target = f"sqlite:///{tmp_path}/restored.db"
+    if examined:
+        with pytest.raises(ProofError, match="page 7 is never used"):
+            restore(job, "latest", to=target)
+    else:
+        assert restore(job, "latest", to=target).proven

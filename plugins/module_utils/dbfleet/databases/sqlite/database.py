@@ -10,31 +10,45 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Optional, Union
 
 from ...host import host_name
-from ...model import Source, SourceIdentity
+from ...model import Artifact, Source, SourceIdentity
 from ...units import utc_now
-from ..base import CopiedTables, Database, Restoration, Snapshot, SnapshotRequest
-from .connection import check_file, path_of
+from ..base import Database, Restoration, RestoreRequest, Snapshot, SnapshotRequest
+from .connection import check_file, path_of, url_of
 from .image import Pinned, pin
 from .pages import ImageStream, IncrementStream, PageMap
 from .restoration import SqliteRestoration
 from .snapshot import DumpStream, SqliteSnapshot
-from .tables import copy_tables
+
+ROLES = ("db", "pages", "sql")  # of artifacts, the best for a restore first
 
 
 class SqliteDatabase(Database):
     """The database file behind ``sqlite:///…``."""
 
     engine = "sqlite"
-    restore_roles = ("db", "pages", "sql")
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
         self.path = os.path.realpath(path_of(source.url))
 
     @classmethod
-    def scratch(cls) -> SqliteDatabase:
-        """A file name that nothing reads: scratch folders bring their own."""
+    def url_of_place(cls, path: str) -> str:
+        """The database in the file ``path``, which need not be there yet."""
+        return url_of(path)
+
+    @classmethod
+    def scratch(cls, place: Optional[Source], tools: Optional[str] = None) -> SqliteDatabase:
+        """A file name that nothing reads: a trial is a file in its folder, and needs no server."""
         return cls(Source("sqlite:///scratch.db"))
+
+    @staticmethod
+    def forms(artifacts: Sequence[Artifact]) -> list[list[Artifact]]:
+        """The image, an increment, the SQL: each is a whole database, or a whole step of a chain."""
+        return [[one] for role in ROLES for one in artifacts if one.role == role]
+
+    def increments(self, method: str) -> bool:
+        """Always: what it takes is pages."""
+        return True
 
     def check(self) -> None:
         """Refuse a source that cannot be backed up, before anything is written."""
@@ -52,7 +66,8 @@ class SqliteDatabase(Database):
             notes: list[str] = []
             pages = self._pages(pinned, request, notes)
             wants_sql = request.method == "logical" and isinstance(pages, ImageStream)
-            sql = DumpStream(pinned.connections[-1], self.path) if wants_sql else None
+            alone = len(pinned.connections) == 1
+            sql = DumpStream(pinned.connections[-1], self.path, shared=alone) if wants_sql else None
             yield SqliteSnapshot(pinned, self.identity(), consistent_at, pages, sql, notes)
 
     @staticmethod
@@ -70,10 +85,6 @@ class SqliteDatabase(Database):
         place = hashlib.sha256(f"{host}:{self.path}".encode("utf-8", "surrogateescape")).hexdigest()
         return SourceIdentity(host, self.path, sqlite3.sqlite_version, place[:32])
 
-    def restoration(self, *, replace: bool, scratch: Optional[str] = None) -> AbstractContextManager[Restoration]:
-        """Begin a restore to this path, or into ``scratch``."""
-        return SqliteRestoration(self.path, replace=replace, scratch=scratch)
-
-    def restore_tables(self, built: str, tables: Sequence[str], *, replace: bool) -> CopiedTables:
-        """Copy ``tables`` with their indexes, triggers and rows into this database."""
-        return copy_tables(built, self.path, tables, replace=replace)
+    def restoration(self, request: RestoreRequest) -> AbstractContextManager[Restoration]:
+        """Begin a restore to this path."""
+        return SqliteRestoration(self.path, request)

@@ -14,8 +14,9 @@ from typing import Callable, Optional
 
 from ...errors import ProofError
 from ..base import Sink
+from .batch import Kinds
 from .connection import quoted, sqlite_errors
-from .literals import Encoder, decode_text, python_codec, text_literal
+from .literals import Encoder, as_text, decode_text, python_codec, text_literal
 from .schema import (
     SEQUENCES,
     STATISTICS,
@@ -34,10 +35,11 @@ BATCH_ROWS = 400
 Row = tuple[object, ...]
 
 
-def dump(connection: sqlite3.Connection, path: str, sink: Sink) -> dict[str, int]:
+def dump(connection: sqlite3.Connection, path: str, sink: Sink, *, shared: bool = False) -> dict[str, int]:
     """Write the database of ``connection`` to ``sink`` as SQL; returns the rows written of each table.
 
-    Raises ``ProofError`` naming the object that the text cannot carry.
+    ``shared`` says that others ask the connection meanwhile, who expect strings of it. Raises
+    ``ProofError`` naming the object that the text cannot carry.
     """
     connection.text_factory = decode_text
     with sqlite_errors(path):
@@ -47,8 +49,11 @@ def dump(connection: sqlite3.Connection, path: str, sink: Sink) -> dict[str, int
         sink.write(outline.before.encode("utf-8"))
         counts = {}
         encoder = Encoder(outline.encoding)
+        tables = sorted(read_tables(connection, items), key=_fills_others)
         try:
-            for table in sorted(read_tables(connection, items), key=_fills_others):
+            if not shared:
+                connection.text_factory = bytearray  # the fastest that tells text from blobs
+            for table in tables:
                 require_true_text(connection, table, outline.encoding)
                 counts[table.name] = dump_rows(connection, table, encoder, sink)
         finally:
@@ -165,18 +170,20 @@ class Outline:
 
 def dump_rows(connection: sqlite3.Connection, table: Table, encoder: Encoder, sink: Sink) -> int:
     """Write the rows of ``table`` as INSERT statements of a few hundred rows; returns how many."""
-    columns = ",".join(table.selected)
-    head = f"INSERT INTO {quoted(table.name)}({columns}) VALUES\n".encode()
+    selected = ",".join(table.selected)
+    head = f"INSERT INTO {quoted(table.name)}({selected}) VALUES\n".encode()
     if table.name in (SEQUENCES, *STATISTICS):
         sink.write(f"DELETE FROM {quoted(table.name)};\n".encode())
     check = affinity_check(table)
     written = 0
     for rows in batches(
-        connection, f"SELECT {columns} FROM main.{quoted(table.name)} ORDER BY {','.join(table.key) or 1}"
+        connection, f"SELECT {selected} FROM main.{quoted(table.name)} ORDER BY {','.join(table.key) or 1}"
     ):
+        columns = list(zip(*rows))
+        kinds = [set(map(type, column)) for column in columns]
         if check:
-            check(rows)
-        text = encoder.values(rows, lambda: f"table {table.name!r}")
+            check(columns, kinds)
+        text = encoder.columns(rows, columns, kinds, lambda: f"table {table.name!r}")
         if len(text) > LONGEST_STATEMENT - len(head) - 2:
             raise ProofError(
                 f"the .sql cannot carry table {table.name!r}: one of its rows is too long for a statement of SQLite",
@@ -231,8 +238,8 @@ def batches(connection: sqlite3.Connection, query: str) -> Iterator[list[Row]]:
         count = max(1, min(BATCH_ROWS, count * 2, BATCH_BYTES // likely))
 
 
-def affinity_check(table: Table) -> Optional[Callable[[Sequence[Row]], None]]:
-    """A check that no stored value would be converted by being inserted again.
+def affinity_check(table: Table) -> Optional[Callable[[Sequence[Row], Kinds], None]]:
+    """A check, of columns and the types in each, that no stored value would be converted by being inserted again.
 
     A column's affinity converts on the way in (SQLite manual, "Datatypes In SQLite", 3); a value
     that kept another storage class got there by an edited schema, and no INSERT brings it back.
@@ -242,17 +249,16 @@ def affinity_check(table: Table) -> Optional[Callable[[Sequence[Row]], None]]:
     if not watched:
         return None
 
-    def check(rows: Sequence[Row]) -> None:
-        columns = list(zip(*rows))
+    def check(columns: Sequence[Row], kinds: Kinds) -> None:
         for position, column in watched:
             suspicious = _UNSTABLE[column.affinity]
-            if suspicious.isdisjoint(map(type, columns[position])):
+            if suspicious.isdisjoint(kinds[position]):
                 continue
-            for row in rows:
-                if type(row[position]) in suspicious and _converts(row[position], column.affinity):
+            for value in columns[position]:
+                if type(value) in suspicious and _converts(as_text(value), column.affinity):
                     raise ProofError(
                         f"the .sql cannot carry table {table.name!r}: column {column.name!r} holds "
-                        f"{str(row[position])[:40]!r}, which its type {column.affinity} would convert",
+                        f"{str(as_text(value))[:40]!r}, which its type {column.affinity} would convert",
                         "store the value anew (UPDATE … SET column = column), or use method: physical",
                     )
 
@@ -261,9 +267,9 @@ def affinity_check(table: Table) -> Optional[Callable[[Sequence[Row]], None]]:
 
 _UNSTABLE: dict[str, frozenset[type]] = {
     "TEXT": frozenset((int, float)),
-    "INTEGER": frozenset((str, float)),
-    "NUMERIC": frozenset((str, float)),
-    "REAL": frozenset((str,)),
+    "INTEGER": frozenset((str, bytearray, float)),
+    "NUMERIC": frozenset((str, bytearray, float)),
+    "REAL": frozenset((str, bytearray)),
 }
 
 

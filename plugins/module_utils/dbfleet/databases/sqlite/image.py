@@ -50,7 +50,7 @@ class Image:
         """Bytes of the database file that this image is."""
         return self.page_size * self.page_count
 
-    def chunks(self) -> Iterator[bytearray]:
+    def chunks(self) -> Iterator[bytes]:
         """The image from its first byte to its last, in pieces of whole pages of about 512 KiB."""
         per_chunk = max(1, CHUNK // self.page_size)
         lock_page = LOCK_BYTE // self.page_size + 1
@@ -61,30 +61,33 @@ class Image:
             else:
                 yield self._pages(first, count)
 
-    def _with_lock_page(self, first: int, count: int, lock_page: int) -> bytearray:
-        before = self._pages(first, lock_page - first) if lock_page > first else bytearray()
+    def _with_lock_page(self, first: int, count: int, lock_page: int) -> bytes:
+        before = self._pages(first, lock_page - first) if lock_page > first else b""
         after = self._pages(lock_page + 1, first + count - 1 - lock_page) if lock_page < first + count - 1 else b""
         return before + bytes(self.page_size) + after
 
-    def _pages(self, first: int, count: int) -> bytearray:
+    def _pages(self, first: int, count: int) -> bytes:
         size = self.page_size
-        data = bytearray(count * size)
         self.file.seek((first - 1) * size)
-        filled = self.file.readinto(data)  # type: ignore[attr-defined]
+        found = self.file.read(count * size)
         frames = self.newest_frame[first : first + count] if self.newest_frame is not None else None
+        if len(found) == count * size and not (frames and any(frames)):
+            return found
+        data = bytearray(count * size)
+        data[: len(found)] = found
         if frames is not None and self.log is not None:
             for position, frame in enumerate(frames):
                 if frame:
                     self.log.seek(frame_offset(frame, size) + FRAME.size)
                     data[position * size : (position + 1) * size] = self.log.read(size)
-        if filled < len(data):
-            missing = next((p for p in range(filled // size, count) if frames is None or not frames[p]), None)
+        if len(found) < len(data):
+            missing = next((p for p in range(len(found) // size, count) if frames is None or not frames[p]), None)
             if missing is not None:
                 raise SourceError(
                     f"the database file ends before page {first + missing} of {self.page_count}",
                     "it was truncated: restore the newest good backup",
                 )
-        return data
+        return bytes(data)
 
 
 @dataclass

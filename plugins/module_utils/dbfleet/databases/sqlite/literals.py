@@ -16,7 +16,7 @@ import math
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Callable
+from typing import Any, Callable, Union
 
 from ...errors import ProofError
 from . import batch
@@ -24,9 +24,14 @@ from . import batch
 Row = tuple[Any, ...]
 
 
-def decode_text(data: bytes) -> str:
+def decode_text(data: Union[bytes, bytearray]) -> str:
     """A ``text_factory`` that keeps invalid UTF-8 as lone surrogates."""
     return data.decode("utf-8", "surrogateescape")
+
+
+def as_text(value: Any) -> Any:
+    """``value``, decoded where it is text as SQLite gives it fastest: a ``bytearray``."""
+    return decode_text(value) if value.__class__ is bytearray else value
 
 
 class TextBytes(bytes):
@@ -251,13 +256,24 @@ class Encoder:
         self._reader.close()
 
     def values(self, rows: Sequence[Row], describe: Callable[[], str]) -> bytes:
-        """The text behind VALUES as UTF-8. Raises ``ProofError`` naming ``describe()`` where no text says it."""
+        """The text behind VALUES as UTF-8. Raises ``ProofError`` naming ``describe()`` where no text says it.
+
+        Text in ``rows`` is a ``bytearray`` of UTF-8, or what :func:`decode_text` made of it.
+        """
+        columns = list(zip(*rows))
+        return self.columns(rows, columns, [set(map(type, column)) for column in columns], describe)
+
+    def columns(
+        self, rows: Sequence[Row], columns: Sequence[Row], kinds: batch.Kinds, describe: Callable[[], str]
+    ) -> bytes:
+        """The same of ``rows`` whose columns, and the types in each, are known already."""
         try:
-            quick = batch.write(rows, float_literal, self._reader.reads_decimals)
-            if quick is not None and "\0" not in quick and "\r" not in quick:
-                return quick.encode("utf-8")
+            quick = batch.write(columns, kinds, float_literal, self._reader.reads_decimals)
+            if quick is not None:
+                return quick
         except UnicodeEncodeError:
             pass
+        rows = [tuple(as_text(value) for value in row) for row in rows]
         safe = [tuple(by_bytes(value, self._encoding) for value in row) for row in rows]
         values, texts = encode_fast(safe)
         if self._reader.confirms(values, texts, safe):

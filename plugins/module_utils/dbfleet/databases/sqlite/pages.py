@@ -60,7 +60,7 @@ class ImageStream(ArtifactStream):
                 view = memoryview(chunk)
                 for start in range(0, len(chunk), size):
                     digests += hashlib.sha256(view[start : start + size]).digest()[:DIGEST_SIZE]
-            sink.write(bytes(chunk))
+            sink.write(chunk)
         if self._keep_map:
             self.page_map = PageMap(size, bytes(digests))
 

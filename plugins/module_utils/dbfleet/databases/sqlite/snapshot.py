@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Optional, Union
 
 from ...errors import ProofError
-from ...model import Manifest, Proof, ProofPolicy, SourceIdentity
+from ...model import Artifact, Manifest, Proof, ProofPolicy, SourceIdentity
 from ..base import ArtifactStream, Sink, Snapshot
 from .connection import sqlite_errors
 from .dump import dump
@@ -26,14 +26,15 @@ class DumpStream(ArtifactStream):
     role = "sql"
     suffix = ".sql"
 
-    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: str, *, shared: bool) -> None:
         self._connection = connection
         self._path = path
+        self._shared = shared
         self.written: Optional[dict[str, int]] = None
 
     def pump(self, sink: Sink) -> None:
         """Write the SQL, proven batch by batch."""
-        self.written = dump(self._connection, self._path, sink)
+        self.written = dump(self._connection, self._path, sink, shared=self._shared)
 
 
 class SqliteSnapshot(Snapshot):
@@ -110,16 +111,17 @@ class SqliteSnapshot(Snapshot):
         """The page map of this state."""
         return self._pages.page_map.to_bytes() if self._pages.page_map else None
 
-    def restore_with(self, chain: Sequence[Manifest], files: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    def restore_with(self, chain: Sequence[Manifest], stored: Sequence[tuple[Artifact, str]]) -> tuple[str, ...]:
         """Decode the image and let SQLite replay each increment, which is a log of its own format."""
+        decode = {artifact.role: command for artifact, command in stored}
         if not isinstance(self._pages, IncrementStream):
-            commands = [f"{files['db'][0]} > restored.db"]
-            if "sql" in files:
-                commands.append(f"# or, from the SQL: {files['sql'][0]} | sqlite3 -bail restored.db")
+            commands = [f"{decode['db']} > restored.db"]
+            if "sql" in decode:
+                commands.append(f"# or, from the SQL: {decode['sql']} | sqlite3 -bail restored.db")
             return tuple(commands)
         commands = [command for command in chain[-1].restore_with if not command.startswith("#")]
         return (
             *commands,
-            f"{files['pages'][0]} > restored.db-wal",
+            f"{decode['pages']} > restored.db-wal",
             f"sqlite3 restored.db {shlex.quote('PRAGMA wal_checkpoint(TRUNCATE)')}",
         )

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from urllib.parse import quote
 
 from ...errors import NotFoundError, ProofError, RefusedError
-from ..base import CopiedTables
+from ..base import TakenOver
 from .connection import check_file, connect, quoted, sqlite_errors
 from .image import copier
-from .restoration import dated, keep, sweep
 from .schema import SEQUENCES, Item, read_items, read_table
+from .target import dated, keep, sweep
 
 LOCK_WAIT = 30.0
 # What a module adds to the name of a virtual table for the tables of its content (their manuals).
@@ -28,7 +28,7 @@ SHADOWS = {
 }
 
 
-def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool) -> CopiedTables:
+def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool) -> TakenOver:
     """Copy ``tables`` with their rows, indexes and triggers from the file ``built`` into ``target``.
 
     Rows that are there are overwritten only with ``replace``, and then a copy of the whole
@@ -63,7 +63,7 @@ def copy_tables(built: str, target: str, tables: Sequence[str], *, replace: bool
                 if kept and os.path.exists(kept) and (isinstance(error, sqlite3.Error) or not committing):
                     os.remove(kept)  # but not where a signal came with the COMMIT: then it may count
                 raise
-    return CopiedTables(rows, kept)
+    return TakenOver(kept, rows)
 
 
 class _Copy:
