@@ -308,6 +308,29 @@ def test_no_permission_says_so_and_what_to_do(open_folder: str) -> None:
         os.chmod(root, 0o755)
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root writes for others")
+def test_what_root_writes_belongs_to_the_owner_of_the_repository(open_folder: str) -> None:
+    """As when the playbook runs as root what the host's schedule runs as its own account."""
+    root = os.path.join(open_folder, "repository")
+    store = FileStore(root)
+    store.prepare()
+    os.chown(root, 65534, 65534)
+    planted = os.path.join(root, ".planted.lock")
+    Path(planted).touch(mode=0o600)
+    with store.lock("job"), store.lock("planted"):
+        store.put("of-root", b"x")
+        store.put("folder/of-root", b"x")
+    assert os.stat(planted).st_uid == 0  # it was there before: it may be anything
+
+    def act() -> None:
+        with store.lock("job"):
+            assert store.read("of-root") == store.read("folder/of-root") == b"x"
+            store.put("folder/more", b"y")
+            store.remove("of-root")
+
+    in_child(act, nobody=True)
+
+
 def test_a_file_system_mounted_for_reading_says_so(tmp_path: Path) -> None:
     def act() -> None:
         store = FileStore(str(tmp_path))

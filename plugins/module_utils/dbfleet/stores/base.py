@@ -51,6 +51,10 @@ class Store(abc.ABC):
 
     url: str
 
+    def notes(self) -> tuple[str, ...]:
+        """What people should know of backups that are kept here; they are told so in each of them."""
+        return ()
+
     @abc.abstractmethod
     def prepare(self) -> None:
         """Create the root if it is missing, and check that it can be written."""
@@ -82,7 +86,14 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     def remove(self, name: str) -> None:
-        """Remove one object durably; a missing one is not an error."""
+        """Remove one object durably; a missing one is not an error.
+
+        Raises ``AppendOnlyError`` where the storage keeps from us what it has.
+        """
+
+    def check_removal(self) -> None:
+        """Raise ``AppendOnlyError`` where nothing can be removed, before a record says that something was."""
+        return
 
     @abc.abstractmethod
     def lock(self, name: str, *, shared: bool = False, wait: float = 0.0) -> AbstractContextManager[None]:

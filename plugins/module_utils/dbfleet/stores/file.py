@@ -19,6 +19,7 @@ from ..errors import CapacityError, DbfleetError, NotFoundError, RefusedError, R
 from .base import Entry, Store, Upload
 from .locks import hold
 from .names import LOCK, PARTIAL, check_name, final_name, partial_name
+from .ownership import give_to_owner, open_or_create
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -46,6 +47,10 @@ class FileStore(Store):
             self._make_folders(self.root)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(probe)  # of a run that was killed here
+            if hasattr(os, "O_TMPFILE"):
+                with contextlib.suppress(OSError):  # not every file system has files without a name
+                    os.close(os.open(self.root, os.O_WRONLY | os.O_TMPFILE, 0o600))
+                    return
             os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | FLAGS, 0o600))
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(probe)  # unless another run took it for a leftover
@@ -111,6 +116,7 @@ class FileStore(Store):
             try:
                 self._make_folders(folder)
                 descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FLAGS, self._file_mode)
+                give_to_owner(descriptor, self.root)
                 break
             except FileExistsError as error:
                 raise RepositoryError(
@@ -124,7 +130,7 @@ class FileStore(Store):
         return FileUpload(name, descriptor, temporary, final, self._file_mode)
 
     def remove(self, name: str) -> None:
-        """Remove one file (or a leftover) durably, and the subfolder that it leaves empty."""
+        """Remove one file (or a leftover) durably, and the subfolders that it leaves empty."""
         check_name(final_name(name) or name)
         path = self._locate(name)
         folder = os.path.dirname(path)
@@ -135,10 +141,7 @@ class FileStore(Store):
             return
         except OSError as error:
             raise storage_error(error, path, "remove") from error
-        if folder != self.root:
-            with contextlib.suppress(OSError):  # not empty: somebody else's files keep it
-                os.rmdir(folder)
-                sync_folder(os.path.dirname(folder))
+        remove_empty(folder, name.count("/"))
 
     @contextlib.contextmanager
     def lock(self, name: str, *, shared: bool = False, wait: float = 0.0) -> Iterator[None]:
@@ -213,6 +216,8 @@ class FileStore(Store):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
             return  # another upload made it in this moment
         os.chmod(path, self._folder_mode)  # whatever the umask
+        if path != self.root and path.startswith(self.root + os.sep):
+            give_to_owner(path, self.root)
         sync_folder(parent)
 
     def _scan(self, folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -243,7 +248,7 @@ class FileStore(Store):
     def _open_lock(self, path: str, shared: bool) -> tuple[Optional[int], bool]:
         """The lock file and whether it can be written; no file where a shared lock needs none."""
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | FLAGS, self._file_mode)
+            descriptor = open_or_create(path, os.O_RDWR | FLAGS, self._file_mode)
             with contextlib.suppress(PermissionError):  # another user made it: the mode is theirs
                 _set_mode(descriptor, self._file_mode)
             return descriptor, True
@@ -311,6 +316,7 @@ class FileUpload(Upload):
         if not self._committed:
             with contextlib.suppress(OSError):  # a leftover, which is swept later
                 os.unlink(self._temporary)
+            remove_empty(os.path.dirname(self._temporary), self._name.count("/"))
 
     def _open_descriptor(self) -> int:
         if self._descriptor is None:
@@ -404,3 +410,12 @@ def _set_mode(descriptor: int, mode: int) -> None:
 
 def _user() -> str:
     return f"the user with id {os.geteuid()}" if hasattr(os, "geteuid") else "this user"
+
+
+def remove_empty(folder: str, levels: int) -> None:
+    """Remove ``folder`` and those above it, ``levels`` of them at most, as long as they are empty."""
+    with contextlib.suppress(OSError):  # not empty: somebody else's files keep it
+        for _level in range(levels):
+            os.rmdir(folder)
+            folder = os.path.dirname(folder)
+            sync_folder(folder)

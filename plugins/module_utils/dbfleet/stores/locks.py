@@ -38,7 +38,7 @@ def hold(descriptor: int, name: str, *, shared: bool, wait: float, writable: boo
             )
         time.sleep(POLL)
     if writable:
-        _write_note(descriptor, _note(shared))
+        _write_note(descriptor, note_of(shared))
     try:
         yield
     finally:
@@ -90,7 +90,7 @@ else:
         return True
 
 
-def _note(shared: bool) -> bytes:
+def note_of(shared: bool) -> bytes:
     """Who we are: process, host, and the verb if the command line begins with one. Nothing else of it."""
     import socket
 
@@ -109,11 +109,19 @@ def _write_note(descriptor: int, note: bytes) -> None:
         pass  # a full disk must not keep prune from the lock; the note is only for a message
 
 
+def describe(note: bytes) -> str:
+    """The holder that a note names, for a message."""
+    try:
+        fields = json.loads(note)
+        command = f" ({fields['command']})" if fields["command"] else ""
+        return f"process {int(fields['pid'])}{command} on {fields['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"
+
+
 def _holder(descriptor: int) -> str:
     try:
         os.lseek(descriptor, 0, os.SEEK_SET)
-        note = json.loads(os.read(descriptor, LONGEST_NOTE))
-        command = f" ({note['command']})" if note["command"] else ""
-        return f"process {int(note['pid'])}{command} on {note['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+        return describe(os.read(descriptor, LONGEST_NOTE))
+    except OSError:
+        return describe(b"")

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Optional
 
 from ..errors import UsageError
 from .base import Store
 from .file import FileStore
 
-SCHEMES = ("file",)
+SCHEMES = ("file", "sftp")
 
 
-def open_store(url: str, *, file_mode: int = 0o600, folder_mode: int = 0o700) -> Store:
+def open_store(
+    url: str,
+    *,
+    file_mode: int = 0o600,
+    folder_mode: int = 0o700,
+    identity_file: Optional[str] = None,
+    known_hosts_file: Optional[str] = None,
+    password_file: Optional[str] = None,
+) -> Store:
     """The store of a repository's URL, or of a plain path. Touches nothing yet.
 
     Raises ``UsageError`` for schemes that there are not; the message holds nothing else of the
@@ -20,6 +29,12 @@ def open_store(url: str, *, file_mode: int = 0o600, folder_mode: int = 0o700) ->
     """
     scheme, _colon, rest = url.partition("://")
     if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and url.startswith(scheme + "://"):
+        if scheme.lower() == "sftp":
+            from .sftp.session import Access  # only where it is used: a listing of a folder starts sooner
+            from .sftp.store import SftpStore
+
+            access = Access(identity_file, known_hosts_file, password_file)
+            return SftpStore(url, access, file_mode=file_mode, folder_mode=folder_mode)
         if scheme.lower() != "file":
             raise UsageError(
                 f"there is no store for {scheme.lower()}:// URLs", f"use {_listed()}, or a path to a folder"
