@@ -1,0 +1,136 @@
+"""A PostgreSQL server that lives for one trial, in a private folder, reachable through its socket alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from typing import Optional
+
+from ...errors import DbfleetError, ToolError
+from ...stream.process import Command, run
+from .address import Address
+from .tools import Tool, find
+
+USERS = ("postgres", "nobody")  # PostgreSQL refuses to run as root
+ROLE = "dbfleet"
+LONGEST_SOCKET = 100  # bytes of a socket's path that every system takes
+START_SECONDS = 120
+# It is thrown away: nothing has to survive a crash of the host.
+SETTINGS = """
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+unix_socket_permissions = 0700
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+max_connections = 40
+max_locks_per_transaction = 1024
+autovacuum = off
+shared_buffers = 128MB
+maintenance_work_mem = 128MB
+max_wal_size = 4GB
+log_min_messages = fatal
+"""
+
+
+class TemporaryServer:
+    """A server of major version ``at_least`` or the nearest newer one; as a context, gone afterwards."""
+
+    def __init__(self, folder: str, at_least: int, tools: Optional[str] = None) -> None:
+        self._parent = folder
+        self._initdb = find(
+            "initdb",
+            at_least=at_least,
+            folder=tools,
+            why=f"a trial needs a server of version {at_least} or newer (or one named by proof.scratch_url)",
+        )
+        self._user = unprivileged()
+        self._folder = ""
+        self._socket = ""
+        self._started = False
+
+    @property
+    def address(self) -> Address:
+        """How to reach it."""
+        return Address({"host": self._socket, "user": ROLE, "dbname": "postgres"})
+
+    @property
+    def tool(self) -> Tool:
+        """The program it was made with, for its version."""
+        return self._initdb
+
+    def start(self) -> None:
+        """Make it and wait until it answers. Raises ``ToolError``."""
+        self._folder = self._own_folder(os.path.join(self._parent, "server"))
+        self._socket = self._folder
+        if len(os.fsencode(self._socket)) > LONGEST_SOCKET - len("/.s.PGSQL.5432"):
+            self._socket = self._own_folder(tempfile.mkdtemp(prefix="dbfleet-", dir="/tmp"))  # noqa: S108
+        data = os.path.join(self._folder, "data")
+        options = ("--no-sync", "--auth=trust", f"--username={ROLE}", "--encoding=UTF8", "--locale=C")
+        self._run(self._initdb.path, f"--pgdata={data}", *options)
+        with open(os.path.join(data, "postgresql.conf"), "a", encoding="utf-8") as file:
+            file.write(SETTINGS.format(folder=self._socket.replace("'", "''")))
+        self._started = True
+        log = os.path.join(self._folder, "log")
+        self._control("start", "--wait", f"--timeout={START_SECONDS}", f"--log={log}", "--silent")
+
+    def stop(self) -> None:
+        """End it and remove its folder. Never raises."""
+        if self._started:
+            try:
+                self._control("stop", "--mode=immediate", "--wait", "--timeout=30", "--silent")
+            except DbfleetError:
+                pass  # a server whose folder is gone ends by itself within a minute
+        for folder in {self._folder, self._socket} - {""}:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _control(self, *words: str) -> None:
+        data = os.path.join(self._folder, "data")
+        self._run(os.path.join(os.path.dirname(self._initdb.path), "pg_ctl"), words[0], f"--pgdata={data}", *words[1:])
+
+    def _run(self, *argv: str) -> None:
+        try:
+            run(Command(tuple(argv), user=self._user), timeout=START_SECONDS * 2)
+        except ToolError as error:
+            raise ToolError(
+                f"no server could be started for the trial: {error.message}",
+                "set DBFLEET_SCRATCH to a folder that every user may enter, or proof.scratch_url to a server",
+            ) from error
+
+    def _own_folder(self, path: str) -> str:
+        """A folder of mode 0700 that belongs to the server's user, who must be able to get there."""
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if self._user is not None:
+            import pwd
+
+            account = pwd.getpwnam(self._user)
+            os.chown(path, account.pw_uid, account.pw_gid)
+            os.chmod(self._parent, 0o711)  # noqa: S103 - what else is in there has modes of its own
+        return path
+
+
+def unprivileged() -> Optional[str]:
+    """The user to run a server as, where we are root; ``None`` otherwise."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return None
+    import pwd
+
+    for name in USERS:
+        try:
+            return pwd.getpwnam(name).pw_name
+        except KeyError:
+            continue
+    raise ToolError("no user of this host can run a server: root may not", "set proof.scratch_url to a server")
+
+
+def account_of(user: Optional[str]) -> Optional[tuple[int, int]]:
+    """The numbers of ``user`` and its group; ``None`` for ``None``."""
+    if user is None:
+        return None
+    import pwd
+
+    account = pwd.getpwnam(user)
+    return account.pw_uid, account.pw_gid
