@@ -1,0 +1,164 @@
+"""The tables as they are at the very commit at which a physical backup is consistent.
+
+mariadb-backup says on stderr when it holds all commits (``BACKUP STAGE BLOCK_COMMIT``). A transaction with a
+consistent snapshot that begins then sees exactly what the backup holds, and can be counted at leisure. That it
+did begin while commits were held is not assumed: the tool says before it lets go, and nothing of that may have
+been written when the snapshots stand. Where the server has a binary log, its positions must be equal as well.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Optional
+
+from ...errors import DbfleetError
+from ...model import Proof, ProofPolicy, TableProof
+from ...stream.process import Filter
+from .address import Address
+from .copy_tool import Hearing
+from .faults import ChangedError
+from .measure import measure_queries, measure_table
+from .server import SYSTEM, Session, end_sessions
+from .snapshot import BEGIN, REPEATABLE
+
+HELD = "Acquired locks for BACKUP STAGE BLOCK_COMMIT"
+LETTING_GO = re.compile(r"\b(Starting|Executing) BACKUP STAGE END")
+INNER = re.compile(r"FTS_[0-9a-f]{16}_|#sql")
+# The names in InnoDB's own catalog are those of files; the server itself translates them.
+NAME = "convert(convert(convert({} USING binary) USING filename) USING utf8mb4)"
+TABLES = (
+    "SELECT "
+    + NAME.format("substring_index(name, '/', 1)")
+    + ", "
+    + NAME.format("substring_index(substring_index(substring_index(name, '/', -1), '#P#', 1), '#p#', 1)")
+    + ", table_id FROM information_schema.innodb_sys_tables WHERE name LIKE '%/%' ORDER BY table_id"
+)
+SEQUENCES = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'SEQUENCE'"
+Name = tuple[str, str]  # database and table
+
+
+def shown(name: Name) -> str:
+    """``database.table``, as the proof of a whole server has it."""
+    return ".".join(name)
+
+
+class CommitView:
+    """Snapshots that begin when :meth:`tell` hears that commits are held."""
+
+    def __init__(self, address: Address, count: int, unread: str = "") -> None:
+        """Over ``count`` connections; ``unread`` says why the account cannot count rows, if it cannot."""
+        self._address = address
+        self._sessions: list[Session] = []
+        self._begun = threading.Event()  # or it never will
+        self._child: Optional[Filter] = None
+        self._limit: Optional[int] = None
+        self._in_time: Optional[bool] = None
+        self.hearing = Hearing(self._tell)
+        self.position: Mapping[str, str] = {}
+        self.reason = unread  # why nothing can be said of the tables, if so
+        try:
+            for _number in range(max(1, count)):
+                session = Session(address)
+                self._sessions.append(session)
+                session.run(REPEATABLE)
+            self._before = self._tables()
+        except DbfleetError:
+            self.close()
+            raise
+
+    def watch(self, child: Filter) -> None:
+        """The tool that is heard."""
+        self._child = child
+
+    def close(self) -> None:
+        """End the sessions. Never raises."""
+        for session in self._sessions:
+            session.close()
+
+    def _tell(self, line: str, start: int) -> None:
+        if HELD in line and not self._begun.is_set():
+            try:
+                if not self.reason:
+                    self._begin()
+            except DbfleetError as error:
+                self.reason = error.message
+            self._begun.set()
+        elif LETTING_GO.search(line) and self._in_time is None:
+            self._in_time = self._limit is not None and start >= self._limit
+
+    def _begin(self) -> None:
+        for session in self._sessions:
+            session.run(BEGIN)
+        unheard = self._child.unheard() if self._child is not None else None
+        if unheard is not None:
+            self._limit = self.hearing.heard + unheard
+        names = ("Binlog_snapshot_file", "Binlog_snapshot_position")
+        found = [self._sessions[0].status(name) for name in names]
+        if found[0] and found[1]:
+            self.position = {"file": found[0], "offset": found[1]}
+
+    def interrupt(self) -> None:
+        """The run has failed: end what :meth:`measure` does."""
+        self._begun.set()
+        with suppress(DbfleetError):
+            end_sessions(self._address, [session.number for session in self._sessions])
+
+    def over(self) -> None:
+        """The tool has ended: what it has not said by now it will not say."""
+        if not self._begun.is_set():
+            self.reason = self.reason or "the tool did not tell when it held commits"
+            self._begun.set()
+
+    def is_at(self, file: str, offset: str) -> bool:
+        """Whether the snapshots are of the commit at which the backup is, whose place in the binary log is given."""
+        if self.position and file and (self.position["file"], self.position["offset"]) != (file, offset):
+            return False
+        return bool(self._in_time)
+
+    # --- measuring ----------------------------------------------------------------------------
+
+    def measure(self, policy: ProofPolicy) -> Proof:
+        """The tables that were there all the time, and the queries. Waits for the moment first."""
+        self._begun.wait()
+        if self.reason:
+            return Proof("none")
+        found: dict[Name, TableProof] = {}
+        if policy.level != "none":
+            found = self._measure(policy.level == "content")
+        queries = measure_queries(self._sessions[0], policy.queries)
+        return Proof(policy.level, {shown(name): table for name, table in sorted(found.items())}, queries=queries)
+
+    def _measure(self, content: bool) -> dict[Name, TableProof]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        queue = sorted(self._before, reverse=True)
+        found: dict[Name, TableProof] = {}
+
+        def work(session: Session) -> None:
+            while True:
+                try:
+                    name = queue.pop()
+                except IndexError:
+                    return
+                with suppress(ChangedError):  # it was altered or dropped since
+                    found[name] = measure_table(session, *name, content=content)
+
+        with ThreadPoolExecutor(max_workers=len(self._sessions)) as pool:
+            for done in [pool.submit(work, session) for session in self._sessions]:
+                done.result()
+        after = self._tables()  # one that was renamed or truncated since is another table of the same name
+        return {name: table for name, table in found.items() if after.get(name) == self._before[name]}
+
+    def _tables(self) -> dict[Name, list[str]]:
+        """InnoDB's numbers of each table, of all its partitions."""
+        found: dict[Name, list[str]] = {}
+        with Session(self._address) as session:
+            for database, table, number in session.rows(TABLES):
+                if str(database).lower() not in SYSTEM and not INNER.match(str(table)):
+                    found.setdefault((str(database), str(table)), []).append(str(number))
+            for database, sequence in session.rows(SEQUENCES):  # no snapshot covers them
+                found.pop((str(database), str(sequence)), None)
+        return found

@@ -1,0 +1,114 @@
+"""Data directories of MySQL and MariaDB: whether a server runs on one, and whether it is the one of a server."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from contextlib import suppress
+from typing import Optional
+
+from ...errors import SourceError
+from ..place import Kind
+from .server import Session
+
+LOCKED = ("ibdata1", "aria_log_control")  # a server holds a lock of the operating system on them while it runs
+LEFT_OUT = re.compile(r"(ib_logfile\d+|ibtmp\d+|aria_log\.\d+|.*[-.]bin\.\d+|binlog\.\d+|.*\.err|.*\.log)$")
+# Where InnoDB keeps its two checkpoints in ib_logfile0, by the first four bytes of the file (10.5, 10.8).
+CHECKPOINTS = {b"PHYS": (512 + 8, 1536 + 8), b"Phys": (4096, 8192)}
+ATTEMPTS = 5
+
+
+def _server_on(path: str) -> Optional[str]:
+    """What holds the files of ``path`` open, if something does."""
+    if sys.platform == "win32":
+        return None  # the system itself refuses to rename files that are open
+    import fcntl
+
+    for name in LOCKED:
+        try:
+            descriptor = os.open(os.path.join(path, name), os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except OSError:
+            continue
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return f"which holds {name}"
+        finally:
+            os.close(descriptor)
+    return None
+
+
+DATA_DIRECTORY = Kind("mysql", "mysql", _server_on)
+
+
+def size_of(path: str) -> int:
+    """Bytes of the files that a physical backup copies, about."""
+    total = 0
+    for folder, _folders, files in os.walk(path):
+        for name in files:
+            if not LEFT_OUT.match(name):
+                with suppress(OSError):  # it was removed meanwhile
+                    total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def mark_of(path: str) -> str:
+    """What changes when somebody puts other files in place of the server's: the number of its first file."""
+    found = os.stat(os.path.join(path, LOCKED[0]))
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def require_here(session: Session) -> tuple[str, bool]:
+    """The server's data directory, and whether it certainly is: it must be on this host, its tools copy files.
+
+    Raises ``SourceError`` where it is not readable or, having the same name, another server's.
+    """
+    path = session.variable("datadir") or ""
+    what = f"a physical backup copies the files of the server at {session.address.place()}"
+    try:
+        os.listdir(path)
+        with open(os.path.join(path, LOCKED[0]), "rb") as file:
+            file.read(1)
+    except OSError as error:
+        raise SourceError(
+            f"{what}, and {path!r} cannot be read here: {error.strerror}",
+            "run dbfleet on the server's host as root or as the server's user, or take a logical backup",
+        ) from error
+    certain = _is_of(session, path)
+    if certain is False:
+        raise SourceError(
+            f"{what}, and {path!r} on this host belongs to another server",
+            "run dbfleet on the server's own host, or correct source.url",
+        )
+    return path, bool(certain)
+
+
+def _is_of(session: Session, path: str) -> Optional[bool]:
+    """Whether ``path`` holds the files of the server; ``None`` where that cannot be told."""
+    uuid = session.variable("server_uuid")
+    if uuid:
+        with suppress(OSError), open(os.path.join(path, "auto.cnf"), encoding="utf-8", errors="replace") as file:
+            return uuid in file.read()
+        return None
+    for _attempt in range(ATTEMPTS):
+        before = session.status("Innodb_lsn_last_checkpoint")
+        found = _checkpoint(path)
+        if found is None or not before or session.status("Innodb_lsn_last_checkpoint") != before:
+            continue  # it made a checkpoint meanwhile
+        return found == int(before)
+    return None
+
+
+def _checkpoint(path: str) -> Optional[int]:
+    """The newest checkpoint in InnoDB's log; ``None`` where the log is elsewhere or of another format."""
+    try:
+        with open(os.path.join(path, "ib_logfile0"), "rb") as file:
+            kind = file.read(4)
+            numbers = []
+            for place in CHECKPOINTS.get(kind, ()):
+                file.seek(place)
+                numbers.append(int.from_bytes(file.read(8), "big"))
+            return max(numbers, default=None)
+    except OSError:
+        return None

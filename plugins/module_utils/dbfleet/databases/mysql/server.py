@@ -1,0 +1,169 @@
+"""Connections to a MySQL or MariaDB server, and what is known of it: flavour, version, identity."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from ...errors import DbfleetError, ToolError
+from .address import Address
+from .faults import server_errors
+
+CONNECT_TIMEOUT = 20
+LONG = 7 * 24 * 3600  # seconds: no session of ours ends because it had to wait
+# The same text and numbers whatever the server's, client's or user's settings are.
+SESSION = (
+    "SET time_zone = '+00:00', sql_mode = '', character_set_results = utf8mb4, sql_quote_show_create = 1, "
+    f"wait_timeout = {LONG}, net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576"
+)
+SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
+
+
+def quoted(name: str) -> str:
+    """``name`` as an SQL identifier."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+@dataclass(frozen=True)
+class Version:
+    """What a server is: ``flavour`` is ``mariadb`` or ``mysql``, ``number`` such as ``(10, 11, 19)``."""
+
+    flavour: str
+    number: tuple[int, ...]
+    text: str
+
+    @property
+    def shown(self) -> str:
+        """``MariaDB 10.11.19``."""
+        name = "MariaDB" if self.flavour == "mariadb" else "MySQL"
+        return f"{name} {'.'.join(map(str, self.number))}"
+
+
+def version_of(text: str) -> Version:
+    """The version that ``SELECT version()`` gave."""
+    numbers = text.partition("-")[0].split(".")
+    return Version(flavour_of(text), tuple(int(part) for part in numbers if part.isdigit()), text)
+
+
+def flavour_of(text: str) -> str:
+    """The flavour that a version's text tells, as a server or a manifest writes it."""
+    return "mariadb" if "mariadb" in text.lower() else "mysql"
+
+
+class Session:
+    """One connection, used by one thread at a time."""
+
+    def __init__(self, address: Address, *, lock_wait: Optional[int] = None) -> None:
+        try:
+            import pymysql
+            from pymysql.converters import encoders
+        except ImportError:
+            raise ToolError(
+                "MySQL and MariaDB need the Python package PyMySQL, which is not installed",
+                "install python3-pymysql, or pip install PyMySQL",
+            ) from None
+        self.address = address
+        self.what = f"database {address.database!r} at {address.place()}" if address.database else address.place()
+        with server_errors(self.what):
+            self._connection: Any = pymysql.connect(
+                charset="utf8mb4",
+                autocommit=True,
+                connect_timeout=CONNECT_TIMEOUT,
+                conv=dict(encoders),  # values of answers stay the text that the server writes
+                **address.driver_options(),
+            )
+            self.run(SESSION)
+            if lock_wait is not None:
+                self.run(f"SET lock_wait_timeout = {max(1, lock_wait)}, innodb_lock_wait_timeout = {max(1, lock_wait)}")
+
+    @property
+    def number(self) -> int:
+        """The server's number of this connection."""
+        return int(self._connection.thread_id())
+
+    @property
+    def flavour(self) -> str:
+        """``mariadb`` or ``mysql``, as the server said when it greeted."""
+        return flavour_of(str(self._connection.get_server_info()))
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        """The answer of ``sql``: numbers and times as text, as the server writes them."""
+        with server_errors(self.what), self._connection.cursor() as cursor:
+            cursor.execute(sql, values or None)
+            return list(cursor.fetchall())
+
+    def row(self, sql: str, *values: Any) -> tuple[Any, ...]:
+        """The first row of the answer of ``sql``; empty when there is none."""
+        found = self.rows(sql, *values)
+        return found[0] if found else ()
+
+    def run(self, sql: str) -> None:
+        """Run one statement."""
+        with server_errors(self.what):
+            self._connection.query(sql)
+
+    def send(self, sql: bytes) -> None:
+        """Run one statement that is bytes already."""
+        with server_errors(self.what):
+            self._connection.query(sql)
+
+    @contextmanager
+    def stream(self, sql: str) -> Iterator[Any]:
+        """A driver's cursor over the answer of ``sql`` that keeps no rows in memory; raises what the driver raises."""
+        from pymysql.cursors import SSCursor
+
+        cursor = self._connection.cursor(SSCursor)
+        try:
+            cursor.execute(sql)
+            yield cursor
+        finally:
+            cursor.close()
+
+    def variable(self, name: str) -> Optional[str]:
+        """A variable of the server, or ``None`` where it does not have it."""
+        row = self.row("SHOW VARIABLES LIKE %s", name.replace("_", r"\_"))
+        return str(row[1]) if row else None
+
+    def status(self, name: str) -> Optional[str]:
+        """A status variable of this session."""
+        row = self.row("SHOW STATUS LIKE %s", name.replace("_", r"\_"))
+        return str(row[1]) if row else None
+
+    def version(self) -> Version:
+        """What the server is."""
+        return version_of(str(self.row("SELECT version()")[0]))
+
+    def server_identity(self) -> str:
+        """MySQL's ``server_uuid``; of MariaDB, which has none in every version, a digest of what stays the same."""
+        uuid = self.variable("server_uuid")
+        if uuid:
+            return uuid
+        facts = [self.variable("server_uid") or "", self.variable("hostname") or "", self.variable("datadir") or ""]
+        return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
+
+    def databases(self) -> list[str]:
+        """All databases that are not the server's own."""
+        names = [str(row[0]) for row in self.rows("SELECT schema_name FROM information_schema.schemata ORDER BY 1")]
+        return [name for name in names if name.lower() not in SYSTEM]
+
+    def close(self) -> None:
+        """End the connection. Never raises."""
+        with suppress(Exception):  # it was gone already
+            self._connection.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def end_sessions(address: Address, numbers: Sequence[int]) -> None:
+    """End connections of ours and what they are doing, from another thread. Never raises."""
+    with suppress(DbfleetError), Session(address.at("")) as session:  # or the server is gone, and they with it
+        for number in numbers:
+            with suppress(DbfleetError):  # it may have ended by itself
+                session.run(f"KILL {number}")

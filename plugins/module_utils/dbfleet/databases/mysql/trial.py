@@ -1,0 +1,266 @@
+"""A server of our own for a trial, in a private folder, from the installed server binaries."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from typing import Optional
+
+from ...errors import DamagedError, DbfleetError, ToolError
+from ...stream.process import Command, Filter, last_lines, run
+from ..place import own_tree
+from .address import Address
+from .server import Session, Version
+from .tools import Tool, find
+
+START_SECONDS = 60.0
+USER = "mysql"
+REMEDY = "set proof.scratch_url to a server on which trial databases may be created"
+SETTINGS = (
+    "--skip-networking",
+    "--skip-log-bin",
+    "--skip-name-resolve",
+    "--event-scheduler=OFF",
+    "--max-allowed-packet=1G",
+    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=0",
+    "--innodb-buffer-pool-size=256M",
+    "--local-infile=0",
+    "--loose-mysqlx=OFF",  # MySQL's second protocol, on a port of its own
+)
+# On somebody's files: without their accounts, and never as the replica that the original may have been.
+GIVEN = ("--skip-grant-tables", "--skip-slave-start")
+LAYOUT = ("innodb_page_size", "innodb_data_file_path", "innodb_undo_tablespaces", "innodb_checksum_algorithm")
+ELSE = "restore another backup"
+
+
+class TrialServer:
+    """A running server that only this process reaches; gone when the context ends."""
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        flavour: Optional[str] = None,
+        data: Optional[str] = None,
+        version: Optional[Version] = None,
+    ) -> None:
+        """On the data directory ``data`` of a server of ``version``, which it changes; else on an empty one.
+
+        An empty one is of ``flavour``; ``None`` takes what is installed.
+        """
+        self._flavour = flavour
+        self._folder = os.path.join(folder, "server")
+        self._data = data
+        self._version = version
+        self._sockets: Optional[str] = None
+        self._process: Optional[Filter] = None
+        self._ended = threading.Event()
+        self.address = Address()
+
+    def __enter__(self) -> TrialServer:
+        server = _server(self._flavour) if self._version is None else _server_for(self._version)
+        os.mkdir(self._folder, 0o700)
+        try:
+            user = self._own(self._folder)
+            self._sockets = tempfile.mkdtemp(prefix="dbfleet-socket-")
+            self._own(self._sockets)
+            socket = os.path.join(self._sockets, "s")
+            if self._data is None:
+                data = os.path.join(self._folder, "data")
+                _initialise(server, data, user)
+                arguments = _arguments(data, socket, self._folder)
+            else:
+                self._own(self._data)
+                own_tree(self._data, _account(user) if user else None)
+                arguments = (*_arguments(self._data, socket, self._folder), *GIVEN, *_layout(self._data))
+            self._process = Filter(Command((*_bound_to_us(), server.path, *arguments), user=user))
+            self._process.close_input()
+            threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
+            self.address = Address(socket=socket, user="root", shown="mysql://trial")
+            self._wait(self._process)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    @staticmethod
+    def _own(folder: str) -> Optional[str]:
+        """Give ``folder`` to the user that the server runs as, when we are root; returns that user."""
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            return None
+        os.chown(folder, *_account(USER))
+        _let_in(folder)
+        return USER
+
+    def _watch(self, process: Filter) -> None:
+        with suppress(OSError, ValueError):  # closed meanwhile
+            while process.read():
+                pass
+        self._ended.set()
+
+    def _wait(self, process: Filter) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                Session(self.address).close()
+                return
+            except DbfleetError as error:
+                if self._ended.is_set() and self._data is not None:
+                    words = _last_words(process)
+                    raise DamagedError(f"a server does not start on the restored files: {words}", ELSE) from error
+                if self._ended.is_set():
+                    raise ToolError(f"the trial server does not start: {_last_words(process)}", REMEDY) from error
+                if time.monotonic() > deadline:
+                    raise ToolError(f"the trial server is not ready in {START_SECONDS:g} s", REMEDY) from error
+            time.sleep(0.05)
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        return not self._ended.wait(1)  # one that crashes closes its connections first
+
+    def last_words(self) -> str:
+        """What it said before it ended."""
+        return _last_words(self._process) if self._process is not None else ""
+
+    def close(self) -> None:
+        """Stop it and remove its folders. Never raises."""
+        if self._process is not None:
+            self._process.close()
+        for folder in (self._folder, self._sockets):
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_words(process: Filter) -> str:
+    try:
+        return last_lines(process.wait())
+    except DbfleetError as error:
+        return error.message
+
+
+def _server(flavour: Optional[str]) -> Tool:
+    """The installed server of ``flavour``, which is the backup's; where that is not known, MariaDB's first."""
+    for one in (flavour,) if flavour is not None else ("mariadb", "mysql"):
+        try:
+            return find("server", one, None)
+        except ToolError:
+            continue
+    shown = {"mariadb": "MariaDB", "mysql": "MySQL", None: "MySQL or MariaDB"}[flavour]
+    package = "mysql-server" if flavour == "mysql" else "mariadb-server"
+    raise ToolError(
+        f"a trial needs a server of {shown}, and none is installed here",
+        f"install {package} (it need not run), or {REMEDY}",
+    )
+
+
+def _server_for(version: Version) -> Tool:
+    """The installed server that can run on files of ``version``: of the same flavour and not older."""
+    server = find("server", version.flavour, None)
+    if server.number[:2] < version.number[:2]:
+        raise ToolError(
+            f"the backup is of {version.shown}, and {server.path} is {server.shown}",
+            "verify on a host with a server of that version",
+        )
+    return server
+
+
+def _account(user: str) -> tuple[int, int]:
+    """The numbers of the user and its group."""
+    import pwd
+
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        raise ToolError(f"there is no user {user!r} to run a trial server as", f"create it, or {REMEDY}") from None
+    return account.pw_uid, account.pw_gid
+
+
+def _layout(data: str) -> list[str]:
+    """How InnoDB's files are laid out, as the copy's own option file says it."""
+    found = []
+    with open(os.path.join(data, "backup-my.cnf"), encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            name, mark, value = line.strip().partition("=")
+            if mark and name in LAYOUT:
+                found.append(f"--loose-{name.replace('_', '-')}={value}")
+    return found
+
+
+def _initialise(server: Tool, data: str, user: Optional[str]) -> None:
+    if server.flavour == "mysql":
+        run(
+            Command(
+                (
+                    server.path,
+                    "--no-defaults",
+                    "--initialize-insecure",
+                    f"--datadir={data}",
+                    f"--tmpdir={os.path.dirname(data)}",
+                ),
+                user=user,
+            )
+        )
+        return
+    installer = shutil.which("mariadb-install-db") or shutil.which("mysql_install_db")
+    if installer is None:
+        raise ToolError("mariadb-install-db is not installed", f"install mariadb-server, or {REMEDY}")
+    run(
+        Command(
+            (
+                installer,
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--tmpdir={os.path.dirname(data)}",
+                "--skip-test-db",
+                "--skip-name-resolve",
+                "--auth-root-authentication-method=normal",
+            ),
+            user=user,
+        )
+    )
+
+
+def _bound_to_us() -> tuple[str, ...]:
+    """What lets the server end with us even when we are killed (setpriv of util-linux), where it is there."""
+    path = shutil.which("setpriv")
+    return (path, "--pdeathsig", "KILL", "--") if path and sys.platform.startswith("linux") else ()
+
+
+def _arguments(data: str, socket: str, folder: str) -> tuple[str, ...]:
+    return (
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--tmpdir={folder}",  # a starting server deletes temporary tables, and in /tmp those of others
+        f"--socket={socket}",
+        f"--secure-file-priv={data}",
+        f"--pid-file={os.path.join(data, 'trial.pid')}",
+        *SETTINGS,
+    )
+
+
+def _let_in(folder: str) -> None:
+    """The server's user must pass through the folders above. Those of root's own making are opened that far."""
+    above = os.path.dirname(os.path.abspath(folder))
+    while True:
+        found = os.stat(above)
+        if not found.st_mode & stat.S_IXOTH:
+            if found.st_uid != os.geteuid() or not os.path.basename(above).startswith("dbfleet-"):
+                raise ToolError(
+                    f"a trial server runs as {USER}, which may not enter {above!r}",
+                    f"set DBFLEET_SCRATCH to a folder that it may enter, or {REMEDY}",
+                )
+            os.chmod(above, stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
+        parent = os.path.dirname(above)
+        if parent == above:
+            return
+        above = parent

@@ -1,0 +1,183 @@
+"""Whole MariaDB servers for tests of physical backups: sources, and restored data directories that run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from mysql_server import LEDGER, USER, Server, content, free_port
+
+from dbfleet.catalog import read_catalog
+from dbfleet.model import Compression, Job, Limits, Manifest, ProofPolicy, Repository, Source
+from dbfleet.operations.backup import backup
+from dbfleet.stores.registry import open_store
+
+QUICK = Limits(lock_wait=5, min_free="0")
+SLOW = Limits(lock_wait=5, min_free="0", bandwidth=4 * 2**20)
+ITEMS = (
+    *LEDGER,
+    "CREATE TABLE items(id INT PRIMARY KEY, name VARCHAR(80), amount INT)",
+    "CREATE INDEX items_by_name ON items(name)",
+    "INSERT INTO items SELECT seq, concat('name ', seq), seq * seq FROM seq_1_to_300",
+    "CREATE TABLE `odd $ü/`(id INT PRIMARY KEY) PARTITION BY HASH(id) PARTITIONS 2",
+    "INSERT INTO `odd $ü/` SELECT seq FROM seq_1_to_10",
+    "CREATE TABLE words(id INT PRIMARY KEY, t TEXT, FULLTEXT KEY(t))",
+    "INSERT INTO words VALUES(1, 'hello world')",
+    "CREATE SEQUENCE numbers",
+    "CREATE TABLE old(id INT PRIMARY KEY, t TEXT) ENGINE=MyISAM",
+    "INSERT INTO old SELECT seq, 'x' FROM seq_1_to_50",
+    "CREATE TABLE safer(id INT PRIMARY KEY, t TEXT) ENGINE=Aria",
+    "INSERT INTO safer SELECT seq, 'x' FROM seq_1_to_50",
+    "CREATE VIEW named AS SELECT name FROM items WHERE name <> ''",
+)
+
+
+def copied(*options: str) -> Server:
+    """A server with a database ``app`` and a few kinds of tables."""
+    server = Server(*options)
+    server.ask("CREATE DATABASE app CHARACTER SET utf8mb4")
+    server.script("app", *ITEMS)
+    return server
+
+
+def job_of(server: Server, repository: Path, **changed: Any) -> Job:
+    """A physical backup of the whole server."""
+    fields: dict[str, Any] = {"method": "physical", "proof": ProofPolicy(level="content"), "limits": QUICK, **changed}
+    url = f"mysql://root@localhost/?unix_socket={server.socket}"
+    return Job("app", Repository(str(repository)), Source(url), **fields)
+
+
+def slow_job(server: Server, repository: Path, **changed: Any) -> Job:
+    """One that takes seconds, so that something can happen meanwhile."""
+    return job_of(server, repository, limits=SLOW, compression=Compression("none"), **changed)
+
+
+def made(job: Job) -> Manifest:
+    manifest = backup(job).manifest
+    assert manifest is not None
+    return manifest
+
+
+def data_of(server: Server) -> Path:
+    return server.folder / "data"
+
+
+def nothing_is_listed(job: Job) -> bool:
+    return not read_catalog(open_store(job.repository.url), "app").files
+
+
+def wait_until(done: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@contextmanager
+def a_room() -> Iterator[Path]:
+    """A folder that the server's user can reach, for restored data directories."""
+    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class Restored(Server):
+    """A server on a data directory that is there already."""
+
+    def __init__(self, data: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mariadb-"))
+        self.folder.chmod(0o755)
+        self.port = free_port()
+        self.settings = (f"--datadir={data}", "--skip-log-bin")
+        self.socket = str(self.folder / "s")
+        self._process = None
+        self._as = {}
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, USER, USER)
+            self._as = {"user": USER, "group": USER, "extra_groups": []}
+        try:
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    def stop(self) -> None:
+        """In order, so that its files are whole."""
+        with suppress(pymysql.Error):
+            self.ask("SHUTDOWN")
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+
+@contextmanager
+def started(data: Path) -> Iterator[Restored]:
+    """A server on a restored data directory, with nothing but its own settings."""
+    server = Restored(data)
+    try:
+        yield server
+    finally:
+        server.stop()
+        server.remove()
+
+
+def everything(server: Server) -> Any:
+    """All of the database ``app``."""
+    return content(server, "app")
+
+
+@contextmanager
+def meanwhile(act: Callable[[], object], server: Server) -> Iterator[None]:
+    """Run ``act`` when a backup of ``server`` has begun to send."""
+    running = "SELECT 1 FROM information_schema.processlist WHERE user = 'root' AND id <> connection_id() LIMIT 1"
+
+    def wait_and_act() -> None:
+        wait_until(lambda: copying(server))
+        assert server.ask(running)
+        act()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    yield
+    thread.join()
+
+
+def copying(server: Server) -> list[int]:
+    """The processes of the tool that copy this very server."""
+    found = subprocess.run(["pgrep", "-x", "mariadb-backup"], stdout=subprocess.PIPE, text=True, check=False)
+    numbers = []
+    for number in map(int, found.stdout.split()):
+        with suppress(OSError):
+            if os.path.samefile(f"/proc/{number}/cwd", data_of(server)):
+                numbers.append(number)
+    return numbers
+
+
+def by_hand(manifest: Manifest, repository: Path, folder: Path) -> Path:
+    """Run the manifest's own commands in a shell, with none of this project's code; the data directory they made."""
+    shutil.copytree(repository, folder)
+    done = subprocess.run(
+        ["/bin/bash", "-e", "-o", "pipefail"],
+        input="\n".join(manifest.restore_with),
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (manifest.restore_with, done.stderr[-2000:])
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{USER}:", str(folder)], check=True)
+    return folder / "restored"

@@ -1,0 +1,237 @@
+"""Physical backups of whole MariaDB servers: full and incremental ones, their proofs, and their restores."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("mysql_server", "mysql_copies")
+
+from mysql_copies import (  # noqa: E402
+    a_room,
+    by_hand,
+    copied,
+    data_of,
+    everything,
+    job_of,
+    made,
+    started,
+)
+from mysql_server import Server, check_ledger, own_state, writer  # noqa: E402
+
+from dbfleet.errors import BusyError, ProofError, RefusedError, UsageError  # noqa: E402
+from dbfleet.model import Artifact, ProofPolicy  # noqa: E402
+from dbfleet.operations.backup import backup  # noqa: E402
+from dbfleet.operations.restore import restore  # noqa: E402
+from dbfleet.operations.verify import verify  # noqa: E402
+
+__all__ = ["own_state"]
+
+
+@pytest.fixture(scope="module")
+def source() -> Iterator[Server]:
+    server = copied()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    with a_room() as folder:
+        yield folder
+
+
+def test_a_chain_restores_every_state_it_went_through(source: Server, room: Path, tmp_path: Path) -> None:
+    """By the command's own way, and by hand with the commands of its manifest."""
+    job = job_of(source, tmp_path / "backups", type="auto")
+    job = replace(job, proof=ProofPolicy("content", queries=("SELECT count(*), sum(amount) FROM app.items",)))
+    states = []
+    for step in range(3):
+        manifest = made(job)
+        assert manifest.type == ("incremental" if step else "full"), manifest.notes
+        assert {"binlog_file", "binlog_offset", "gtid", "lsn", "from_lsn", "to_lsn"} <= set(manifest.position)
+        states.append((manifest, everything(source)))
+        source.script(
+            "app",
+            f"UPDATE items SET amount = amount + 1 WHERE id % 7 = {step}",
+            f"INSERT INTO old VALUES({1000 + step}, 'later')",
+            f"CREATE TABLE more{step + 1} AS SELECT seq FROM seq_1_to_1000",
+            f"DROP TABLE IF EXISTS more{max(0, step - 1)}",
+        )
+    tables = states[0][0].proof.tables
+    assert set(tables) == {"app.items", "app.ledger", "app.total", "app.odd $ü/", "app.words"}
+    assert tables["app.items"].rows == 300 and tables["app.items"].digest
+    assert all(result.findings == () for result in verify(job, "all", "restore"))
+    for number, (manifest, expected) in enumerate(states):
+        report = restore(job, manifest.id, to=str(room / f"data{number}"))
+        assert report.proven and report.kept is None
+        with started(room / f"data{number}") as restored:
+            assert everything(restored) == expected
+    data = by_hand(states[-1][0], tmp_path / "backups", room / "hand")
+    with started(data) as restored:
+        assert everything(restored) == states[-1][1]
+
+
+def test_a_busy_server_restores_to_one_commit_that_was_counted(source: Server, room: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / "backups", type="auto")
+    with writer(source, "app"):
+        manifests = [made(job), made(job)]
+        after = check_ledger_later(source)
+    for number, manifest in enumerate(manifests):
+        restore(job, manifest.id, to=str(room / f"data{number}"))
+        with started(room / f"data{number}") as restored:
+            rows = check_ledger(restored, "app")
+        assert manifest.proof.tables["app.ledger"].rows == rows <= after
+    assert manifests[0].proof.tables["app.ledger"].rows < manifests[1].proof.tables["app.ledger"].rows
+    assert all(result.findings == () for result in verify(job, "all", "restore"))
+
+
+def check_ledger_later(server: Server) -> int:
+    return int(server.ask("SELECT max(number) FROM ledger", "app")[0][0])
+
+
+def test_a_table_that_changes_after_the_copy_is_left_out_of_the_count(
+    source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dbfleet.databases.mysql import commit_view
+
+    source.script("app", "CREATE TABLE brief AS SELECT 1 AS x", "CREATE TABLE other AS SELECT 2 AS x")
+    measure, done = commit_view.measure_table, []
+
+    def late(*arguments: object, **words: object) -> object:
+        if not done:
+            done.append(True)
+            source.script("app", "TRUNCATE TABLE brief", "RENAME TABLE other TO another", "CREATE TABLE new(x INT)")
+        return measure(*arguments, **words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(commit_view, "measure_table", late)
+    job = job_of(source, tmp_path / "backups")
+    manifest = made(job)
+    assert "app.items" in manifest.proof.tables
+    assert not {"app.brief", "app.other", "app.another", "app.new"} & set(manifest.proof.tables)
+    assert [result.findings for result in verify(job, "latest", "restore")] == [()]
+    source.script("app", "DROP TABLE brief, another, new")
+
+
+def test_rows_that_are_not_those_of_the_copy_are_not_claimed(
+    source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the snapshots had begun too late: when the tool had said already that it lets go."""
+    monkeypatch.setattr("dbfleet.stream.process.Filter.unheard", lambda self: 10**9)
+    manifest = made(job_of(source, tmp_path / "backups"))
+    assert (manifest.proof.level, manifest.proof.tables) == ("none", {})
+    assert any("not counted" in note for note in manifest.notes)
+    monkeypatch.undo()
+
+
+def test_tables_with_a_place_of_their_own_come_back_in_the_usual_one(
+    source: Server, room: Path, tmp_path: Path
+) -> None:
+    """The restored server must not open the original's file."""
+    place = source.folder / "elsewhere"
+    place.mkdir(exist_ok=True)
+    shutil.chown(place, "mysql") if os.geteuid() == 0 else None
+    source.script("app", f"CREATE TABLE far(x INT) DATA DIRECTORY = '{place}'", "INSERT INTO far VALUES(7)")
+    job = job_of(source, tmp_path / "backups")
+    made(job)
+    source.script("app", "UPDATE far SET x = 8")
+    assert [result.findings for result in verify(job, "latest", "restore")] == [()]
+    report = restore(job, "latest", to=str(room / "data"))
+    assert any("app/far" in note for note in report.notes)
+    with started(room / "data") as restored:
+        assert restored.ask("SELECT x FROM app.far") == [(7,)]
+    assert source.ask("SELECT x FROM app.far") == [(8,)]
+    source.script("app", "DROP TABLE far")
+
+
+def test_targets_that_must_not_be_touched_are_refused(source: Server, room: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / "backups")
+    made(job)
+    with pytest.raises(UsageError, match="data directory"):
+        restore(job, "latest")
+    with pytest.raises(UsageError, match="single tables"):
+        restore(job, "latest", to=str(room / "data"), tables=["items"])
+    with pytest.raises(BusyError, match="a server is running"):
+        restore(job, "latest", to=str(data_of(source)), replace=True)
+    (room / "data").mkdir(mode=0o750)
+    (room / "data" / "mine").write_text("x")
+    with pytest.raises(RefusedError, match="not empty"):
+        restore(job, "latest", to=str(room / "data"))
+    report = restore(job, "latest", to=str(room / "data"), replace=True)
+    assert report.kept is not None and (Path(report.kept) / "mine").read_text() == "x"
+    assert (room / "data").stat().st_mode & 0o777 == 0o750
+    if os.geteuid() == 0:
+        assert (room / "data" / "ibdata1").owner() == "mysql"
+    with started(room / "data") as restored:
+        expected = everything(restored)
+        with pytest.raises(BusyError, match="a server is running"):
+            restore(job, "latest", to=str(room / "data"), replace=True)
+        assert everything(restored) == expected
+    assert sorted(path.name for path in room.iterdir()) == ["data", Path(report.kept).name]
+
+
+@pytest.mark.parametrize("what", ["moved", "set back", "upgraded", "forgotten"])
+def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
+    source: Server, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dbfleet.databases.mysql import physical
+
+    job = job_of(source, tmp_path / "backups", type="incremental", proof=ProofPolicy("none"))
+    made(job)
+    if what == "moved":
+        monkeypatch.setattr(physical, "mark_of", lambda path: "another file")
+    elif what == "set back":
+        monkeypatch.setattr(physical, "current_lsn", lambda text, what: 17)
+    elif what == "upgraded":
+        why = physical.why_full
+        monkeypatch.setattr(
+            physical,
+            "why_full",
+            lambda state, identity, *rest: why(state, replace(identity, server_version="MariaDB 10.11.99"), *rest),
+        )
+    else:
+        shutil.rmtree(tmp_path / "state" / "parents")
+    manifest = made(job)
+    assert manifest.type == "full" and manifest.parent is None
+    words = {"moved": "restored or moved", "set back": "was set back", "upgraded": "10.11.99", "forgotten": "remember"}
+    assert any(note.startswith("full: ") and words[what] in note for note in manifest.notes), manifest.notes
+    monkeypatch.undo()
+
+
+def test_a_chain_with_a_gap_is_refused(
+    source: Server, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if an increment had been put behind another parent: the tool itself would not notice."""
+    from dbfleet.databases.mysql.prepared import Prepared
+
+    job = job_of(source, tmp_path / "backups", type="auto", proof=ProofPolicy("none"))
+    for _step in range(3):
+        made(job)
+        source.script("app", "UPDATE items SET amount = amount + 1", "SET GLOBAL innodb_log_checkpoint_now = 1")
+    add = Prepared.add
+    seen: list[object] = []
+
+    def without_second(self: Prepared, artifact: Artifact, chunks: Iterable[bytes]) -> None:
+        seen.append(artifact)
+        if len(seen) != 2:
+            add(self, artifact, chunks)
+
+    monkeypatch.setattr(Prepared, "add", without_second)
+    with pytest.raises(ProofError, match="the one before it ends at"):
+        restore(job, "latest", to=str(room / "data"))
+    assert not list(room.iterdir())
+
+
+def test_a_dry_run_changes_nothing_and_says_what_would_be(source: Server, room: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / "backups")
+    plan = backup(job, dry_run=True).plan
+    assert plan["type"] == "full" and plan["source_size_bytes"] > 2**20 and not (tmp_path / "backups").exists()
+    manifest = made(job)
+    would = restore(job, "latest", to=str(room / "data"), dry_run=True).plan
+    assert (would["backup"], would["replaces"], would["proven"]) == (manifest.id, False, True)
+    assert not list(room.iterdir())

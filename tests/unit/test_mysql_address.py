@@ -1,0 +1,74 @@
+"""URLs of MySQL and MariaDB, and the option files that their tools read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from dbfleet.databases.mysql.address import address_of, write_option_file
+from dbfleet.databases.mysql.server import quoted, version_of
+from dbfleet.errors import KeyMaterialError, UsageError
+from dbfleet.model import Source
+
+
+def test_a_url_is_taken_apart() -> None:
+    address = address_of(
+        Source("mysql://us%40er:p%2Fw@db1:3307/my%20app?charset=utf8mb4&ssl_mode=VERIFY_CA&ssl_ca=/ca")
+    )
+    assert (address.host, address.port, address.user, address.password) == ("db1", 3307, "us@er", "p/w")
+    assert address.database == "my app" and address.tls_mode == "verify_ca" and address.verifies()
+    assert "p/w" not in repr(address) and "p%2Fw" not in repr(address) and "p/w" not in address.url()
+
+
+@pytest.mark.parametrize("key", ["unix_socket", "socket"])
+def test_a_socket(key: str) -> None:
+    address = address_of(Source(f"mariadb://root@localhost/app?{key}=/run/mysqld/mysqld.sock"))
+    assert address.socket == "/run/mysqld/mysqld.sock" and "host" not in address.driver_options()
+    assert address_of(Source(address.url())).socket == address.socket
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mysql://h:no/app", "mysql://h/app?ssl_mode=what", "mysql://h/app?read_default_file=/etc/my.cnf"],
+)
+def test_what_cannot_be_meant_is_refused(url: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        address_of(Source(url))
+    assert caught.value.remedy
+
+
+def test_the_password_file_wins_and_must_be_readable(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("from file \nsecond line\n")
+    assert address_of(Source("mysql://u:url@h/d", str(tmp_path / "password"))).password == "from file "
+    with pytest.raises(KeyMaterialError):
+        address_of(Source("mysql://u@h/d", str(tmp_path / "nowhere")))
+
+
+def test_an_option_file_is_ours_alone_and_quotes_what_it_holds(tmp_path: Path) -> None:
+    address = address_of(Source("mysql://u@h/d?ssl_mode=required"))
+    one, two = (write_option_file(str(tmp_path), address, flavour) for flavour in ("mariadb", "mysql"))
+    assert one != two and stat.S_IMODE(os.stat(one).st_mode) == 0o600
+    assert "\nssl\n" in Path(one).read_text() and "ssl-mode=REQUIRED" in Path(two).read_text()
+    odd = address_of(Source("mysql://u:%22%5C%0A%23@h/d")).option_file("mariadb")
+    assert 'password="\\"\\\\\\n#"\n' in odd
+
+
+def test_versions_of_both_flavours() -> None:
+    maria = version_of("10.11.19-MariaDB-0+deb12u1-log")
+    assert (maria.flavour, maria.number, maria.shown) == ("mariadb", (10, 11, 19), "MariaDB 10.11.19")
+    assert version_of("8.0.36").shown == "MySQL 8.0.36"
+    assert version_of("5.7.44-log").number == (5, 7, 44)
+
+
+def test_names_are_data() -> None:
+    assert quoted("a`b") == "`a``b`"
+
+
+def test_a_socket_needs_no_tls_unless_it_is_asked_for() -> None:
+    socket = "mysql://u@localhost/app?unix_socket=/run/s"
+    assert address_of(Source(socket)).driver_options()["ssl_disabled"] is True
+    assert "ssl_disabled" not in address_of(Source(f"{socket}&ssl_mode=required")).driver_options()
+    assert "ssl_disabled" not in address_of(Source("mysql://u@db1/app")).driver_options()
