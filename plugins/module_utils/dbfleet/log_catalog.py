@@ -1,0 +1,167 @@
+"""What a log archive holds, as one listing of it shows; records are read when they are asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any, Callable, Optional
+
+from . import log_records
+from .errors import DamagedError, DbfleetError, NotFoundError
+from .log_records import LogRecord
+from .stores.base import Entry, Store
+from .stream.compression import SUFFIXES as COMPRESSIONS
+from .stream.encryption import SUFFIXES as ENCRYPTIONS
+
+CODING = re.compile(
+    r"(\.again-\d+)?("
+    + "|".join(re.escape(one) for one in {*COMPRESSIONS.values(), *ENCRYPTIONS.values()} if one)
+    + ")*"
+)
+Reader = Callable[[LogRecord], bytes]
+
+
+def read_logs(store: Store, job: str) -> dict[str, LogShelf]:
+    """What the log archive of ``job`` holds, by lineage. Raises ``NotFoundError`` where there is no repository."""
+    files: dict[str, dict[str, Entry]] = {}
+    for entry in store.entries(log_records.folder(job)):
+        place = log_records.place_of(entry.name)
+        if place is not None and place.job == job:
+            files.setdefault(place.lineage, {})[place.rest] = entry
+    return {lineage: LogShelf(store, job, lineage, found) for lineage, found in files.items()}
+
+
+class LogShelf:
+    """One lineage of a log archive; it is the :class:`~dbfleet.databases.logs.Shelf` of its format.
+
+    ``files`` are its stored files by their name below the lineage. Who adds or removes one says so
+    with :meth:`put` and :meth:`forget`.
+    """
+
+    def __init__(self, store: Store, job: str, lineage: str, files: dict[str, Entry]) -> None:
+        self.store = store
+        self.job = job
+        self.lineage = lineage
+        self.files = files
+        self.read_content: Optional[Reader] = None  # who knows the keys gives it
+        self._records: dict[str, LogRecord] = {}
+        self._contents: dict[str, bytes] = {}
+
+    # --- what there is ---
+
+    @cached_property
+    def _finished(self) -> set[str]:
+        return {name for name, length in self._stems() if length is None}
+
+    @cached_property
+    def _parts(self) -> dict[str, list[int]]:
+        parts: dict[str, list[int]] = {}
+        for name, length in self._stems():
+            if length is not None:
+                parts.setdefault(name, []).append(length)
+        return {name: sorted(lengths) for name, lengths in parts.items()}
+
+    def _stems(self) -> list[tuple[str, Optional[int]]]:
+        ending = len(log_records.RECORD)
+        return [log_records.split_part(file[:-ending]) for file in self.files if file.endswith(log_records.RECORD)]
+
+    def names(self) -> Collection[str]:
+        """Every finished file."""
+        return self._finished
+
+    def unfinished(self) -> Collection[str]:
+        """Files of which only the beginning is kept."""
+        return self._parts.keys() - self._finished
+
+    def superseded(self) -> list[LogRecord]:
+        """Beginnings of which a longer one, or the finished file, is kept."""
+        found = []
+        for name, lengths in self._parts.items():
+            old = lengths if name in self._finished else lengths[:-1]
+            found += [record for length in old if (record := self._try(name, length)) is not None]
+        return found
+
+    def orphans(self) -> list[str]:
+        """Stored files that no record names, as a crash leaves them; names in the repository."""
+        stems = {file[: -len(log_records.RECORD)] for file in self.files if file.endswith(log_records.RECORD)}
+        found = []
+        for file, entry in self.files.items():
+            if not file.endswith(log_records.RECORD) and not any(
+                CODING.fullmatch(file[len(stem) :]) for stem in _stems_of(file) if stem in stems
+            ):
+                found.append(entry.name)
+        return sorted(found)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of everything stored."""
+        return sum(entry.size_bytes for entry in self.files.values())
+
+    # --- records ---
+
+    def record(self, name: str) -> LogRecord:
+        """The record of the file ``name``, or of the longest beginning of it.
+
+        Raises ``NotFoundError``, and ``DamagedError`` when it cannot be read.
+        """
+        if name in self._finished:
+            return self._read(name, None)
+        if name in self._parts:
+            return self._read(name, self._parts[name][-1])
+        raise NotFoundError(f"the log archive of {self.job} has no {name}", "see `dbfleet log-archive status`")
+
+    def details(self, name: str) -> Mapping[str, Any]:
+        """What the format said of a file."""
+        return self.record(name).details
+
+    def content(self, name: str) -> bytes:
+        """The bytes of a small file."""
+        if name not in self._contents:
+            if self.read_content is None:
+                raise DamagedError(f"{name} cannot be read here", "give the keys of the job")
+            self._contents[name] = self.read_content(self.record(name))
+        return self._contents[name]
+
+    def _read(self, name: str, length: Optional[int]) -> LogRecord:
+        file = log_records.record_file(self.job, self.lineage, name, length)
+        if file not in self._records:
+            self._records[file] = log_records.decode(self.store.read(file), file)
+        return self._records[file]
+
+    def _try(self, name: str, length: Optional[int]) -> Optional[LogRecord]:
+        try:
+            return self._read(name, length)
+        except DbfleetError:
+            return None
+
+    # --- changes ---
+
+    def put(self, record: LogRecord) -> None:
+        """``record`` and its artifact are stored now."""
+        for file, size in ((record.artifact.file, record.artifact.size_bytes), (record.file, 0)):
+            self.files[file.rpartition("/")[2]] = Entry(file, size, 0.0)
+        self._records[record.file] = record
+        if record.finished:
+            self._finished.add(record.name)
+        else:
+            lengths = self._parts.setdefault(record.name, [])
+            lengths.append(record.artifact.raw_size_bytes)
+            lengths.sort()
+
+    def forget(self, record: LogRecord) -> None:
+        """``record`` and its artifact are gone."""
+        for file in (record.artifact.file, record.file):
+            self.files.pop(file.rpartition("/")[2], None)
+        self._records.pop(record.file, None)
+        if record.finished:
+            self._finished.discard(record.name)
+        elif record.name in self._parts:
+            self._parts[record.name].remove(record.artifact.raw_size_bytes)
+            if not self._parts[record.name]:
+                del self._parts[record.name]
+
+
+def _stems_of(file: str) -> list[str]:
+    """Every beginning of ``file`` that ends before a dot, and all of it: one of them is its record's name."""
+    return [file, *(file[: found.start()] for found in re.finditer(r"\.", file))]

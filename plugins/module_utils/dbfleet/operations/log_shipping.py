@@ -1,0 +1,209 @@
+"""Putting log files into the log archive: artifact first, record last, older beginnings away after that."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Optional
+
+from .. import log_records
+from ..catalog import read_catalog
+from ..databases.base import Sink
+from ..databases.logs import Extent, LogFormat
+from ..errors import DbfleetError, NotFoundError, RefusedError, SourceError
+from ..log_catalog import LogShelf, read_logs
+from ..log_records import LogRecord
+from ..model import Artifact, Job
+from ..stores.base import Store
+from ..stream.pipeline import read_artifact, store_artifact, stored_name
+from ..stream.process import CHUNK
+from ..stream.throttle import Throttle
+from ..units import utc_now
+from .sweep import discard
+
+ROLE = "log"
+
+
+@contextmanager
+def archiving(job: Job, store: Store) -> Iterator[None]:
+    """Hold the lock of the job's log archive: one archiver at a time, beside whatever else the job does."""
+    with store.lock(f"{job.name}.log", wait=job.limits.lock_wait):
+        yield
+
+
+def open_shelf(job: Job, store: Store, lineage: str) -> LogShelf:
+    """What the archive holds of ``lineage``, readable with the job's keys."""
+    try:
+        shelf = read_logs(store, job.name).get(lineage) or LogShelf(store, job.name, lineage, {})
+    except NotFoundError:
+        shelf = LogShelf(store, job.name, lineage, {})
+    return with_keys(job, store, shelf)
+
+
+def with_keys(job: Job, store: Store, shelf: LogShelf) -> LogShelf:
+    """``shelf``, whose small files can be read now."""
+
+    def read(record: LogRecord) -> bytes:
+        with read_artifact(store, record.artifact, job.encryption) as chunks:
+            return b"".join(chunks)
+
+    shelf.read_content = read
+    return shelf
+
+
+def require_lineage(job: Job, store: Store, lineage: str) -> None:
+    """Refuse the log of another server than the one that the archive is of.
+
+    A new server is accepted where the newest backup of the job is of it, or where there is nothing yet.
+    """
+    known = [one for one in read_logs(store, job.name) if one != lineage]
+    if not known or lineage in read_logs(store, job.name):
+        return
+    backups = [m for m in read_catalog(store, job.name).manifests.values() if m.source.server_identity]
+    if backups and backups[-1].source.server_identity == lineage:
+        return
+    raise RefusedError(
+        f"the log archive of {job.name} in {store.url} is of the server {known[-1]}, and this one is {lineage}",
+        "give its job a name of its own; where it replaces the old server, take a physical backup of it first",
+    )
+
+
+class Shipper:
+    """Ships the files of one lineage. Needs the lock of :func:`archiving`."""
+
+    def __init__(self, job: Job, store: Store, form: LogFormat, lineage: str) -> None:
+        self._job = job
+        self._store = store
+        self._format = form
+        self._throttle = Throttle(job.limits.bandwidth)
+        self.shelf = open_shelf(job, store, lineage)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what a crash left: uploads without an end, files without a record, beginnings that are superseded."""
+        prefix = log_records.folder(self._job.name) + self.shelf.lineage + "/"
+        for entry in self._store.leftovers(prefix):
+            discard(self._store, entry.name)
+        for file in self.shelf.orphans():
+            if discard(self._store, file):
+                self.shelf.files.pop(file.rpartition("/")[2], None)
+        self._remove(self.shelf.superseded())
+
+    def newest(self) -> Optional[str]:
+        """The newest finished file of the archive."""
+        segments = [name for name in self.shelf.names() if self._format.kind(name) == "segment"]
+        return max(segments, key=self._format.sort_key, default=None)
+
+    def ship(self, name: str, path: str, *, finished: bool) -> Optional[LogRecord]:
+        """Keep the file at ``path`` under ``name``; ``None`` where it is kept already, as it is.
+
+        Raises ``RefusedError`` for another server's log, or other bytes under a name that is taken,
+        ``DamagedError`` for what is no log, and what the store raises.
+        """
+        seen_at = utc_now()
+        extent = self._format.examine(name, path, finished=finished)
+        if extent.lineage and extent.lineage != self.shelf.lineage:
+            raise RefusedError(
+                f"{name} is of the server {extent.lineage}, and this log archive is of {self.shelf.lineage}",
+                "archive the log of each server under a job of its own",
+            )
+        if name in self.shelf.names():
+            if finished:
+                self._require_same(name, path)
+            return None
+        if not finished and not self._is_longer(name, extent.used_bytes):
+            return None
+        artifact = self._store_file(name, path, extent, finished)
+        previous = self.newest()
+        record = log_records.seal(
+            LogRecord(
+                job=self._job.name,
+                engine=self._format.engine,
+                lineage=self.shelf.lineage,
+                name=name,
+                kind=self._format.kind(name) or "segment",
+                finished=finished,
+                start=extent.start,
+                end=extent.end,
+                seen_at=seen_at,
+                artifact=artifact,
+                timeline=extent.timeline,
+                first_time=extent.first_time,
+                last_time=extent.last_time,
+                whole_bytes=extent.whole_bytes if extent.whole_bytes != artifact.raw_size_bytes else 0,
+                details=extent.details,
+                previous=self.shelf.record(previous).digest if previous is not None else None,
+            )
+        )
+        self._store.put(record.file, log_records.encode(record))
+        self.shelf.put(record)
+        self._remove([old for old in self.shelf.superseded() if old.name == name])
+        return record
+
+    def _is_longer(self, name: str, used: int) -> bool:
+        if used == 0:
+            return False
+        return name not in self.shelf.unfinished() or self.shelf.record(name).artifact.raw_size_bytes < used
+
+    def _require_same(self, name: str, path: str) -> None:
+        record = self.shelf.record(name)
+        digest = hashlib.sha256()
+        with open(path, "rb", buffering=0) as file:
+            while data := file.read(CHUNK):
+                digest.update(data)
+        if digest.hexdigest() != record.artifact.raw_sha256:
+            raise RefusedError(
+                f"{name} is in the log archive already, with other content",
+                "two servers write the same log (an old primary still runs, or a restored copy archives here): "
+                "stop one of them, or give its job a name of its own",
+            )
+
+    def _store_file(self, name: str, path: str, extent: Extent, finished: bool) -> Artifact:
+        length = None if finished else extent.used_bytes
+        base = log_records.base_name(self._job.name, self.shelf.lineage, name, length)
+
+        def pump(sink: Sink) -> None:
+            left = extent.used_bytes
+            with open(path, "rb", buffering=0) as file:
+                while left > 0:
+                    data = file.read(min(CHUNK, left))
+                    if not data:
+                        raise SourceError(f"{path!r} became shorter while it was read", "see who changed it")
+                    left -= len(data)
+                    sink.write(data)
+
+        staged = store_artifact(
+            pump,
+            self._store,
+            self._free(base),
+            ROLE,
+            self._job.compression,
+            self._job.encryption,
+            throttle=self._throttle,
+            threads=1,
+        )
+        try:
+            staged.commit()
+        except BaseException:
+            staged.abort()
+            raise
+        return staged.artifact
+
+    def _free(self, base: str) -> str:
+        """A name that is not taken: a store that keeps everything also keeps what a crash left."""
+        number, free = 0, base
+        while stored_name(free, self._job.compression, self._job.encryption).rpartition("/")[2] in self.shelf.files:
+            number += 1
+            free = f"{base}.again-{number}"
+        return free
+
+    def _remove(self, records: list[LogRecord]) -> None:
+        """Remove beginnings that nobody needs any more, the record first; what the store keeps does no harm."""
+        for record in records:
+            try:
+                if not (discard(self._store, record.file) and discard(self._store, record.artifact.file)):
+                    return
+            except DbfleetError:
+                return  # the next one tries again
+            self.shelf.forget(record)

@@ -1,0 +1,141 @@
+"""Planning a restore to a moment: which backup, which log, and whether the target can be reached at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Optional
+
+from ..catalog import Catalog
+from ..databases.logs import Recovery
+from ..databases.registry import log_format_of
+from ..errors import RefusedError, UsageError
+from ..log_catalog import LogShelf
+from ..log_records import LogRecord
+from ..model import Job, Manifest
+from ..stores.base import Store
+from ..targets import Target
+from ..units import to_text, utc_now
+from .log_files import choose_shelf, engine_of, write_file
+from .log_status import Reach, reach_of, reaches, usable
+
+ANY = "latest"  # the word for a backup that leaves the choice to us
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The backup to begin with, and the log that leads from it to the target."""
+
+    backup: Manifest
+    recovery: Recovery
+    records: tuple[LogRecord, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON fields for people and programs."""
+        line = self.recovery.line
+        return {
+            "target": str(self.recovery.target),
+            "timeline": line.timeline,
+            "log_files": len(self.records),
+            "log_from": line.names[0] if line.names else None,
+            "log_to": self.records[-1].name if self.records else None,
+            "log_bytes": sum(record.artifact.size_bytes for record in self.records),
+        }
+
+
+def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) -> Plan:
+    """How ``target`` is reached from the backup ``wanted``, or for ``latest`` from the one that is nearest to it.
+
+    Raises ``RefusedError`` that says what can be reached, where the target cannot.
+    """
+    form = log_format_of(engine_of(job))
+    if not form.recovers:
+        raise UsageError(
+            f"this version does not bring backups of {form.engine} forward to {target} by itself",
+            "restore the backup, and replay the log with the server's own tools, as the page on the log archive says",
+        )
+    shelf = choose_shelf(job, store, form)
+    if wanted == ANY:
+        candidates = list(reaches(form, shelf, catalog, target.timeline))
+    else:
+        backup = catalog.find(wanted)
+        if not usable(form, backup):
+            raise UsageError(f"{backup.id} is no physical backup, and log fits only to those", "name another backup")
+        candidates = [reach_of(form, shelf, backup, target.timeline)]
+    for reach in reversed(candidates):
+        if _is_within(shelf, reach, target):
+            return _plan(job, store, shelf, reach, target)
+    raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(candidates))
+
+
+def _plan(job: Job, store: Store, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
+    records = tuple(_until(shelf, reach, target))
+    for record in records:
+        entry = shelf.files.get(record.artifact.file.rpartition("/")[2])
+        if entry is None or entry.size_bytes != record.artifact.size_bytes:
+            raise RefusedError(
+                f"{target} cannot be reached: {record.artifact.file} is missing or has another size",
+                "push it again, or restore to a moment before it",
+            )
+
+    def fetch(name: str, path: str) -> None:
+        write_file(job, store, shelf.record(name), path)
+
+    may_end = target.moment is not None and reach.latest is not None and target.moment <= reach.latest
+    notes = list(target.notes)
+    if target.kind == "xid":
+        notes.append("whether this transaction is in the log is found out while it is applied")
+    return Plan(reach.backup, Recovery(target, reach.line, fetch, may_end), records, tuple(notes))
+
+
+def _until(shelf: LogShelf, reach: Reach, target: Target) -> Iterator[LogRecord]:
+    """The log files up to the one that holds the target, where their times tell."""
+    for name in reach.line.names:
+        record = shelf.record(name)
+        yield record
+        if target.moment is not None and record.first_time is not None and record.first_time > target.moment:
+            return
+
+
+def _is_within(shelf: LogShelf, reach: Reach, target: Target) -> bool:
+    if target.kind == "time" and target.moment is not None:
+        return reach.earliest <= target.moment and reach.latest is not None and target.moment <= reach.latest
+    if target.kind == "lsn":
+        return _number(str(reach.backup.position["stop_lsn"])) <= _number(target.value) <= _number(reach.end)
+    if target.kind == "name":
+        return any(target.value in _points(shelf, name) for name in reach.line.names)
+    return reach.line.missing is None or target.kind == "xid"
+
+
+def _points(shelf: LogShelf, name: str) -> list[str]:
+    return [str(point[0]) for point in shelf.record(name).details.get("restore_points", ())]
+
+
+def _number(position: str) -> int:
+    """``0/3000028`` as a number."""
+    high, _slash, low = position.partition("/")
+    return (int(high, 16) << 32) + int(low, 16)
+
+
+def _why(target: Target) -> str:
+    if target.moment is not None and target.moment > utc_now():
+        return ": it is in the future"
+    if target.kind == "end":
+        return " without a gap"
+    return ""
+
+
+def _what_can(candidates: list[Reach]) -> str:
+    if not candidates:
+        return "no physical backup is followed by log: take one while the archiver runs"
+    told = [_span(reach.earliest, reach.latest, reach) for reach in candidates[-3:]]
+    more = f" (and {len(candidates) - 3} earlier backups)" if len(candidates) > 3 else ""
+    return f"what can be reached: {'; '.join(told)}{more}"
+
+
+def _span(earliest: datetime, latest: Optional[datetime], reach: Reach) -> str:
+    gap = f", where {reach.line.missing} is missing" if reach.line.missing else ""
+    until = f"to {to_text(latest)} (position {reach.end})" if latest is not None else "no further"
+    return f"from {to_text(earliest)} {until} with {reach.backup.id}{gap}"

@@ -1,0 +1,76 @@
+"""Log archives of PostgreSQL servers for tests: archivers in threads and processes, and what they have kept."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from log_archivers import archiver_command
+from postgresql_clusters import data_of, job_of
+from postgresql_server import Server, ask, wait_until
+
+from dbfleet.databases.postgresql.backup_manifest import read_lsn
+from dbfleet.log_catalog import LogShelf, read_logs
+from dbfleet.model import Job, LogSettings
+from dbfleet.stores.registry import open_store
+
+KEEPS = "wal_keep_size = 1GB\nmax_wal_size = 1GB\n"  # so that tests can compare what was kept with what was written
+
+
+SMALL = ("--wal-segsize=1",)  # log files of 1 MiB
+
+
+def log_job(server: Server, repository: Path, **changed: Any) -> Job:
+    """A physical job whose log is at most a second behind."""
+    return job_of(server, repository, log_archive=LogSettings(max_lag=1), **changed)
+
+
+def archiver_process(job: Job, state: Path) -> subprocess.Popen[bytes]:
+    """The command itself, to be killed."""
+    assert job.source is not None and job.source.tools is not None
+    more = ["--source-tools", job.source.tools, "--limits-timeout", "1s"]  # no limit of a service
+    return archiver_command(job, state, *more)
+
+
+def shelf_of(job: Job) -> LogShelf:
+    """What the only lineage of the job's log archive holds now."""
+    (shelf,) = read_logs(open_store(job.repository.url), job.name).values()
+    return shelf
+
+
+def kept_up_to(job: Job) -> int:
+    """The position up to which the archive has log; 0 where it has none."""
+    shelves = list(read_logs(open_store(job.repository.url), job.name).values())
+    names = [name for shelf in shelves for name in {*shelf.names(), *shelf.unfinished()} if len(name) == 24]
+    return read_lsn(shelves[0].record(max(names, key=lambda name: name[8:])).end) if names else 0
+
+
+def position(server: Server) -> int:
+    """Up to where the server has written its log."""
+    ((lsn,),) = ask(server.source(), "SELECT pg_current_wal_flush_lsn()::text")
+    return read_lsn(lsn)
+
+
+def wait_until_kept(job: Job, server: Server) -> None:
+    """Until everything that the server has committed by now is in the archive.
+
+    The end of what is kept is that of the last bytes which are not zero, so it may lie a little before the
+    server's: a message longer than that, which says nothing, follows the last commit.
+    """
+    ask(server.source(), "SELECT pg_logical_emit_message(true, '', repeat('x', 200))")
+    wanted = position(server) - 64
+    wait_until(lambda: kept_up_to(job) >= wanted, 60)
+
+
+def wal_of(server: Server) -> Path:
+    return data_of(server) / "pg_wal"
+
+
+def write_log(server: Server, number: int, rows: int = 5000) -> None:
+    """A few MiB of log in a table of its own."""
+    ask(
+        server.source("app"),
+        f"CREATE TABLE noise{number} AS SELECT i, md5(i::text) || repeat('{number}', 100) AS t "
+        f"FROM generate_series(1, {rows}) i",
+    )
