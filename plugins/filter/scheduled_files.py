@@ -1,0 +1,162 @@
+# Copyright (c) The dbfleet.recovery contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter ``scheduled_files``: whole files for schedulers that take XML."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: scheduled_files
+short_description: Files for launchd and the Windows Task Scheduler, from the calendars of jobs
+version_added: 0.1.0
+author: The dbfleet.recovery contributors (@dbfleet)
+description:
+  - As P(dbfleet.recovery.scheduled_runs#filter), but gives the whole file of each run by its name.
+options:
+  _input:
+    description: The jobs, as in C(schedule_jobs) of the role.
+    type: list
+    elements: raw
+    required: true
+  host:
+    description: Name of the host.
+    type: str
+    required: true
+  kind:
+    description: The scheduler.
+    type: str
+    choices: [launchd, task_scheduler]
+    required: true
+  defaults:
+    description: The user, and when verbs run that a job says nothing of.
+    type: dict
+    required: true
+  spread:
+    description: Times are moved by less than this, such as V(30m).
+    type: str
+    default: "0"
+  installed:
+    description: The text of the host's job files by name. Whether to prune by default follows from them.
+    type: dict
+  command:
+    description: The words that come before the arguments of each run, a program first.
+    type: list
+    elements: str
+    required: true
+  window:
+    description: A run ends after this time, such as V(4h). V(0) sets no end.
+    type: str
+    default: "0"
+  nice:
+    description: Niceness of the run, 0 to 19. Windows gets the priority that comes nearest.
+    type: int
+    default: 0
+  catch_up:
+    description: Whether a missed run is made up for. launchd always does so after sleep, and never after power was off.
+    type: bool
+    default: true
+  folder:
+    description: Working folder.
+    type: str
+    default: /
+  log:
+    description: Folder of the output of runs (launchd).
+    type: str
+    default: /var/log
+"""
+
+EXAMPLES = r"""
+- name: Write the task of one job
+  ansible.builtin.copy:
+    dest: 'C:\ProgramData\dbfleet\{{ item.key }}.xml'
+    content: "{{ item.value }}"
+  loop: >-
+    {{ [{'name': 'app', 'backup': 'daily 02:00'}]
+       | dbfleet.recovery.scheduled_files(host='db1', kind='task_scheduler', defaults={'user': 'S-1-5-18'},
+           command=['C:\\Program Files\\Python\\python.exe', 'C:\\ProgramData\\dbfleet\\dbfleet.pyz'])
+       | dict2items }}
+"""
+
+RETURN = r"""
+_value:
+  description: The text of each file, by name of the run.
+  type: dict
+"""
+
+import plistlib
+from typing import Any, Callable
+
+from ansible.errors import AnsibleFilterError
+
+from ..plugin_utils.calendars import CalendarError, minutes
+from ..plugin_utils.schedules import ScheduleError, scheduled_runs
+from ..plugin_utils.task_scheduler import task_xml
+
+
+def scheduled_files(
+    jobs: Any,
+    *,
+    host: str,
+    kind: str,
+    defaults: Any,
+    command: list[str],
+    spread: Any = 0,
+    installed: Any = None,
+    window: Any = 0,
+    nice: int = 0,
+    catch_up: bool = True,
+    folder: str = "/",
+    log: str = "/var/log",
+) -> dict[str, str]:
+    """The text of each file by the name of its run."""
+    if kind not in ("launchd", "task_scheduler"):
+        raise AnsibleFilterError(f"scheduled_files: {kind} is neither launchd nor task_scheduler")
+    files = {}
+    try:
+        end = minutes(window)
+        runs = scheduled_runs(jobs, host=host, kind=kind, defaults=defaults, spread=spread, installed=installed)
+        for run in runs:
+            line = [*command, *run["arguments"], *(["--limits-timeout", f"{end}m"] if end else [])]
+            if kind == "launchd":
+                files[run["name"]] = _plist(run, line, nice, folder, log)
+            else:
+                files[run["name"]] = task_xml(
+                    run["at"],
+                    description=f"dbfleet: {run['verb']} of {run['job']}",
+                    program=line[0],
+                    arguments=line[1:],
+                    folder=folder,
+                    user=run["user"],
+                    window=end,
+                    catch_up=catch_up,
+                    priority=7 if nice else 5,  # 7 is below normal, 5 is normal
+                )
+    except (ScheduleError, CalendarError) as error:
+        raise AnsibleFilterError(str(error)) from error
+    return files
+
+
+def _plist(run: dict[str, Any], line: list[str], nice: int, folder: str, log: str) -> str:
+    name = f"org.dbfleet.{run['verb']}.{run['job']}"
+    values = {
+        "Label": name,
+        "ProgramArguments": [str(word) for word in line],
+        "StartCalendarInterval": run["calendar"],
+        "UserName": str(run["user"]),
+        "WorkingDirectory": str(folder),
+        "StandardErrorPath": f"{log}/{run['name']}.log",
+        "Umask": 0o077,
+        "Nice": int(nice),
+        "LowPriorityIO": True,
+        "ProcessType": "Background",
+        "AbandonProcessGroup": False,
+    }
+    return plistlib.dumps(values).decode("utf-8")
+
+
+class FilterModule:
+    """What Ansible looks for in a filter plugin."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """The filter by its name."""
+        return {"scheduled_files": scheduled_files}

@@ -1,0 +1,199 @@
+"""The runs of a host: which verbs of which jobs, when, as whom, and what each may touch."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional, Union
+from urllib.parse import unquote
+
+from . import calendars
+from .calendars import Calendar, CalendarError
+
+NAME = r"[a-z0-9_][a-z0-9_-]{0,99}"
+LEVELS = ("checksum", "structure", "restore")
+# Verb: what its mapping may say besides `at`.
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "backup": ("type",),
+    "verify": ("backup", "level"),
+    "prune": (),
+    "sync": ("to",),
+}
+KEYS = ("name", "user", "writable", *VERBS)
+KINDS = {"systemd": calendars.on_calendar, "cron": calendars.cron, "launchd": calendars.launchd}
+
+
+class ScheduleError(ValueError):
+    """Something in the variables that is no schedule."""
+
+
+def scheduled_runs(
+    jobs: Iterable[Union[str, Mapping[str, Any]]],
+    *,
+    host: str,
+    kind: str,
+    defaults: Mapping[str, Any],
+    spread: Union[str, int] = 0,
+    installed: Optional[Mapping[str, Any]] = None,
+) -> list[dict[str, Any]]:
+    """One mapping for each run of ``jobs`` on ``host``, in order.
+
+    A job is a mapping, or just its name. ``defaults`` has ``user`` and, by verb, what jobs do not say themselves;
+    ``installed`` the text of the host's job files by name. From a job's file follow the paths it touches, and
+    whether to prune when the job does not say so itself: only where the file says what to keep.
+
+    A run has ``name``, ``job``, ``verb``, ``arguments`` of the command, ``calendar`` (for ``kind``),
+    ``calendar_text``, ``raw``, ``interval_minutes``, ``user``, ``writable`` (paths), ``network`` and ``home``
+    (whether it needs them) and ``temporary`` (whether its paths are in /tmp).
+    Raises ``ScheduleError`` that names the job.
+    """
+    window = _checked(calendars.minutes, spread, "schedule_spread")
+    runs: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for job in jobs:
+        job = {"name": job} if isinstance(job, str) else job
+        name = _name_of(job, seen)
+        file = _job_file(name, (installed or {}).get(name, "{}"))
+        touched = _touched(name, job, file)
+        for verb in VERBS:
+            said = job.get(verb, defaults.get(verb))
+            if not said or (verb == "prune" and verb not in job and not file.get("retention")):
+                continue
+            mapping = said if isinstance(said, Mapping) else {"at": said}
+            at = _at(name, verb, mapping)
+            calendar = calendars.spread(at, window, host, name, verb)
+            runs.append(
+                {
+                    "name": f"dbfleet-{verb}-{name}",
+                    "job": name,
+                    "verb": verb,
+                    "arguments": _arguments(name, verb, mapping),
+                    "calendar": _say(name, verb, kind, calendar),
+                    "calendar_text": str(mapping["at"]),
+                    "at": calendar,
+                    "raw": bool(calendar.raw),
+                    "interval_minutes": calendar.interval,
+                    "user": _user(name, job.get("user") or defaults.get("user")),
+                    **_places(touched + _urls(mapping)),
+                }
+            )
+    return runs
+
+
+def _name_of(job: Mapping[str, Any], seen: set[str]) -> str:
+    if not isinstance(job, Mapping) or not re.fullmatch(NAME, str(job.get("name", ""))):
+        raise ScheduleError("schedule_jobs: each entry needs the name of a job: a-z, 0-9, _ and -")
+    name = str(job["name"])
+    if name in seen:
+        raise ScheduleError(f"schedule_jobs: {name} stands there twice")
+    seen.add(name)
+    for key in job:
+        if key not in KEYS:
+            raise ScheduleError(f"schedule_jobs: {key} of {name} is none of {', '.join(KEYS)}")
+    return name
+
+
+def _user(name: str, user: Any) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.\\@-]+\$?", str(user)):
+        raise ScheduleError(f"user of {name}: {user!r} is no account")
+    return str(user)
+
+
+def _at(name: str, verb: str, mapping: Mapping[str, Any]) -> Calendar:
+    for key in mapping:
+        if key not in ("at", *VERBS[verb]):
+            raise ScheduleError(f"{verb} of {name}: {key} is none of {', '.join(('at', *VERBS[verb]))}")
+    if not mapping.get("at"):
+        raise ScheduleError(f"{verb} of {name} does not say when: set at, such as daily 02:00")
+    return _checked(calendars.parse, str(mapping["at"]), f"{verb} of {name}")
+
+
+def _arguments(name: str, verb: str, mapping: Mapping[str, Any]) -> list[str]:
+    words = [verb]
+    if verb == "verify":
+        words.append(str(mapping.get("backup", "latest")))
+    words += ["--job", name]
+    if verb == "verify":
+        level = mapping.get("level", "structure")
+        if level not in LEVELS:
+            raise ScheduleError(f"verify of {name}: level is one of {', '.join(LEVELS)}")
+        words += ["--level", level]
+    elif verb == "sync":
+        if not mapping.get("to"):
+            raise ScheduleError(f"sync of {name} does not say where to: set to, such as file:///mnt/offsite")
+        if re.search(r"://[^/]*:[^/]*@", str(mapping["to"])):
+            raise ScheduleError(f"sync of {name}: every user of the host could read the password in to: leave it out")
+        words += ["--to", str(mapping["to"])]
+    elif mapping.get("type"):
+        words += ["--type", str(mapping["type"])]
+    if not all(word.isprintable() for word in words) or str(mapping.get("backup", "")).startswith("-"):
+        raise ScheduleError(f"{verb} of {name}: its words must be printable, and not begin with -")
+    return words
+
+
+def _say(name: str, verb: str, kind: str, calendar: Calendar) -> Any:
+    if kind not in KINDS:
+        return ""  # the Task Scheduler takes a whole document
+    return _checked(KINDS[kind], calendar, f"{verb} of {name}")
+
+
+def _checked(function: Any, value: Any, called: str) -> Any:
+    try:
+        return function(value)
+    except CalendarError as error:
+        raise ScheduleError(f"{called}: {error}") from error
+
+
+# --- what a run touches ----------------------------------------------------------------------
+
+
+def _job_file(name: str, text: Any) -> Mapping[str, Any]:
+    try:
+        job = json.loads(text)
+    except ValueError:  # nothing of the file is repeated: a URL in it can hold a password
+        job = None
+    if not isinstance(job, Mapping):
+        raise ScheduleError(f"the job file of {name} is not a JSON object: install it again")
+    return job
+
+
+def _touched(name: str, job: Mapping[str, Any], installed: Mapping[str, Any]) -> list[str]:
+    """URLs and paths of one job: its source, repository and archive, and what the schedule adds."""
+    extra = job.get("writable", [])
+    if isinstance(extra, str) or not all(str(path).startswith("/") for path in extra):
+        raise ScheduleError(f"writable of {name} is a list of absolute paths")
+    groups = {group: installed.get(group) or {} for group in ("source", "repository", "retention")}
+    if not all(isinstance(group, Mapping) for group in groups.values()):
+        raise ScheduleError(f"the job file of {name} is no job: install it again")
+    source = str(groups["source"].get("url", ""))
+    if source.lower().startswith("sqlite:///"):
+        # A reader in WAL mode writes beside the database.
+        path = unquote(source[len("sqlite:///") :].partition("?")[0])
+        source = posixpath.dirname(path) if path.startswith("/") else ""
+    urls = [source, groups["repository"].get("url"), groups["retention"].get("archive_to"), *extra]
+    return [str(url) for url in urls if url]
+
+
+def _urls(mapping: Mapping[str, Any]) -> list[str]:
+    return [str(mapping["to"])] if mapping.get("to") else []
+
+
+def _places(urls: Iterable[str]) -> dict[str, Any]:
+    paths, network = set(), False
+    for url in urls:
+        scheme, colon, rest = url.partition("://")
+        if not colon:
+            paths.add(posixpath.normpath(url))
+        elif scheme.lower() == "file":
+            paths.add(posixpath.normpath("/" + unquote(rest.partition("/")[2])))
+        else:
+            network = True
+    writable = sorted(path for path in paths if path.startswith("/") and path.isprintable() and path != "/")
+    return {
+        "writable": writable,
+        "network": network,
+        "home": any(path.startswith(("/home/", "/root/", "/run/user/")) or path == "/root" for path in writable),
+        "temporary": any((path + "/").startswith(("/tmp/", "/var/tmp/")) for path in writable),
+    }
