@@ -1,0 +1,115 @@
+"""What the verbs do that are about the jobs of a host, not about one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Union
+
+from ..errors import DbfleetError, UsageError
+from ..model import Job
+from .actions import FINDINGS, Answer
+from .jobs import job_of, with_name
+from .parse import Request
+
+
+def health(request: Request, environ: Mapping[str, str]) -> Answer:
+    """``dbfleet health``: of the job that is named, or of every installed one."""
+    from ..audit_log import read_audit
+    from ..manifests import finding_json
+    from ..operations.health import health as examine
+    from ..operations.health import unusable
+    from ..run_limits import applied
+    from . import host_render
+
+    log = read_audit()
+    reports = []
+    for name, job in _wanted(request, environ):
+        if isinstance(job, DbfleetError):
+            reports.append(unusable(name, job))
+            continue
+        try:
+            with applied(job.limits):
+                reports.append(examine(job, log))
+        except DbfleetError as error:  # its time was over
+            reports.append(unusable(name, error))
+    document = {
+        "health": [report.to_json() for report in reports],
+        "audit": {**log.to_json(), "findings": [finding_json(finding) for finding in log.findings]},
+    }
+    code = 0 if not log.findings and all(report.ok for report in reports) else FINDINGS
+    return Answer(document, lambda style: host_render.health(reports, log, style), code)
+
+
+def check(request: Request, environ: Mapping[str, str]) -> Answer:
+    """``dbfleet check``: of the job or the file that is named, or of every installed job."""
+    from ..jobfiles import installed_jobs
+    from . import host_render
+
+    argument = str(request.argument)
+    if request.get("job"):
+        names = [str(request.get("job"))]
+    elif argument == "all":
+        names = installed_jobs(environ) or _none_installed(environ)
+    else:
+        names = [argument]
+    results = [_checked(name, request, environ) for name in names]
+    code = 0 if all(result["ok"] for result in results) else FINDINGS
+    return Answer({"jobs": results}, lambda style: host_render.checked(results, style), code)
+
+
+def status(request: Request, environ: Mapping[str, str]) -> Answer:
+    """``dbfleet status``."""
+    from ..status import runs_of_host
+    from . import host_render
+
+    runs = runs_of_host(request.get("job") or request.layer.get("name"))
+    return Answer({"runs": [run.to_json() for run in runs]}, lambda style: host_render.status(runs, style))
+
+
+def _wanted(request: Request, environ: Mapping[str, str]) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
+    """The job that the request or the environment describes, else every installed one."""
+    from ..config import merge, read_environment
+    from ..jobfiles import every_job, installed_jobs
+
+    above = merge([request.layer, read_environment(environ)])
+    if request.get("job") or "repository.url" in above:
+        job = with_name(job_of(request, environ))
+        yield job.name, job
+        return
+    if not installed_jobs(environ):
+        _none_installed(environ)
+    yield from every_job(above, environ)
+
+
+def _none_installed(environ: Mapping[str, str]) -> list[str]:
+    from ..jobfiles import jobs_folder
+
+    raise UsageError(
+        f"no job is installed on this host: {jobs_folder(environ)} has none", "install one, or give --repository"
+    )
+
+
+def _checked(name: str, request: Request, environ: Mapping[str, str]) -> dict[str, Any]:
+    from ..config import merge
+    from ..jobfiles import jobs_folder, read_job_file, read_new_job
+    from ..operations.check import check as examine
+
+    is_file = name.endswith(".json") or "/" in name or os.sep in name
+    path = name if is_file else os.path.join(jobs_folder(environ), name + ".json")
+    if is_file:
+        name = request.layer.get("name") or os.path.basename(path)[: -len(".json")]
+    error = None
+    try:
+        layer = read_new_job(path, name) if is_file else read_job_file(name, environ)
+        examine(merge([request.layer, layer]))
+    except DbfleetError as found:
+        error = found.to_json()
+    return {"job": name, "file": path, "ok": error is None, "error": error}
+
+
+HOST_ACTIONS: Mapping[str, Callable[[Request, Mapping[str, str]], Answer]] = {
+    "check": check,
+    "health": health,
+    "status": status,
+}

@@ -1,0 +1,74 @@
+"""What the verbs about a host tell people. Only makes lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Optional
+
+from ..audit_log import AuditLog
+from ..errors import one_line
+from ..model import Finding
+from ..operations.health import JobHealth
+from ..status import Run, run_text
+from ..units import show_duration, show_size, utc_now
+from .style import Style, counted, table
+
+
+def health(reports: Sequence[JobHealth], log: AuditLog, style: Style) -> list[str]:
+    """One line for each job and the audit log, and one for each finding."""
+    lines = []
+    for report in reports:
+        lines += [f"{_word(report.ok, style)}  {one_line(report.job)}  {_facts(report.facts)}".rstrip()]
+        lines += _findings(report.findings)
+    if log.entries or log.findings:
+        lines.append(f"{_word(not log.findings, style)}  {log.path}  {counted(log.entries, 'entry', 'entries')}")
+        lines += _findings(log.findings)
+    bad = sum(not report.ok for report in reports)
+    return [*lines, "", f"{counted(len(reports), 'job')}, {bad or 'none'} with findings"]
+
+
+def checked(results: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
+    """One line for each job file, and what is wrong with it."""
+    lines = []
+    for result in results:
+        lines.append(f"{_word(result['ok'], style)}  {one_line(result['job'])}  {one_line(result['file'])}")
+        if result["error"]:
+            lines.append(f"     {result['error']['message']}")
+            if result["error"]["remedy"]:
+                lines.append(f"       remedy: {result['error']['remedy']}")
+    return lines
+
+
+def status(runs: Sequence[Run], style: Style, now: Optional[datetime] = None) -> list[str]:
+    """One line for each run. ``now`` is only given by tests."""
+    if not runs:
+        return ["nothing runs"]
+    rows = [(run.job, run.verb, "running" if run.runs else "killed", run_text(run, now or utc_now())) for run in runs]
+    return table(("JOB", "VERB", "STATE", "HOW FAR"), rows, style)
+
+
+def _word(ok: bool, style: Style) -> str:
+    return style.paint("ok", "good") + " " if ok else style.paint("bad", "bad")
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    newest, verified, room = facts.get("newest_good"), facts.get("verified"), facts.get("room")
+    told = []
+    if newest:
+        told.append(f"newest {show_duration(max(0, newest['age_seconds']))} old")
+    if verified:
+        result = "passed" if verified["ok"] else "FAILED"
+        told.append(f"verified {show_duration(max(0, verified['age_seconds']))} ago ({verified['level']}, {result})")
+    if room:
+        told.append(f"{show_size(room['free_bytes'])} free")
+    return ", ".join(told)
+
+
+def _findings(findings: Sequence[Finding]) -> list[str]:
+    lines = []
+    for finding in findings:
+        lines.append(f"     {one_line(finding.object)}: {one_line(finding.problem)}")
+        if finding.remedy:
+            lines.append(f"       remedy: {one_line(finding.remedy)}")
+    return lines
