@@ -11,6 +11,7 @@ requirements:
   - Python 3.9 or newer on the host that runs the module.
   - C(zstd) on that host, unless O(compression.method) is V(gzip) or V(none).
   - C(gpg) or C(age) on that host, where O(encryption.method) says so.
+  - The Python package C(paramiko) on that host, where a repository is at an C(sftp://) URL.
 notes:
   - Passwords belong into files that O(source.password_file) and O(encryption.passphrase_file) name. A URL
     that holds a password is kept out of logs and results as a whole.
@@ -39,6 +40,32 @@ options:
       password_file:
         description: File on the host whose first line is the password of the source.
         type: path
+      databases:
+        description:
+          - List of databases of the server, of which each one is kept by itself. V(*) means all of them, and then
+            also what belongs to the server as a whole, such as its roles.
+          - The default is the database in O(source.url).
+        type: list
+        elements: str
+      schemas:
+        description: List of patterns; only schemas that match one are backed up. For PostgreSQL.
+        type: list
+        elements: str
+      exclude_schemas:
+        description: List of patterns; schemas that match one are not backed up. For PostgreSQL.
+        type: list
+        elements: str
+      tables:
+        description: List of patterns of the database's own dump tool; only tables that match one are backed up.
+        type: list
+        elements: str
+      exclude_tables:
+        description: List of patterns of the database's own dump tool; tables that match one are not backed up.
+        type: list
+        elements: str
+      tools:
+        description: Folder on the host with the database's own tools, where they are not found by themselves.
+        type: path
   repository:
     description: Where backups are kept.
     type: dict
@@ -56,6 +83,23 @@ options:
           - Mode of created folders, as an octal number. Quote it, as in V("0750").
           - The default is V(0700).
         type: raw
+      identity_file:
+        description:
+          - Private key on the host for the login at an SFTP server. It also serves O(retention.archive_to).
+          - Without it and O(repository.password_file), the keys of the agent are tried, then C(~/.ssh/id_ed25519),
+            C(~/.ssh/id_ecdsa) and C(~/.ssh/id_rsa).
+        type: path
+      known_hosts_file:
+        description:
+          - File on the host with the host keys of SFTP servers that are trusted. A server whose key it does not have
+            is refused, and no key is ever added.
+          - Without it C(~/.ssh/known_hosts) and C(/etc/ssh/ssh_known_hosts) are read.
+        type: path
+      password_file:
+        description:
+          - File on the host whose first line is the passphrase of O(repository.identity_file), or without one the
+            password of the account at the SFTP server.
+        type: path
   method:
     description:
       - V(logical) keeps SQL that any version reads, V(physical) only the database's own files.
@@ -69,6 +113,13 @@ options:
       - The default is V(full).
     type: str
     choices: [full, incremental, auto]
+  format:
+    description:
+      - How a logical backup is written, for databases that have a choice. PostgreSQL has V(custom), from which
+        single tables can be restored, V(plain) SQL, and V(directory), which is written in parallel.
+      - The default is the best one for restores.
+    type: str
+    choices: [plain, custom, directory]
   compression:
     description: How artifacts are compressed.
     type: dict
@@ -169,6 +220,14 @@ options:
             in E(DBFLEET_RESTORED), and must end with 0.
         type: list
         elements: str
+      scratch_url:
+        description:
+          - Server on which a verification may create databases of its own for a while.
+          - The default is a server that is started on the host for the verification and removed after it.
+        type: str
+      scratch_password_file:
+        description: File on the host whose first line is the password for O(proof.scratch_url).
+        type: path
   limits:
     description: What a run may take of the host.
     type: dict
@@ -202,4 +261,42 @@ options:
           - Backups in a chain, the full one included, before a new full one is taken.
           - The default is V(30).
         type: int
+  health:
+    description: From when on M(dbfleet.recovery.health_info) finds fault.
+    type: dict
+    suboptions:
+      max_age:
+        description:
+          - Age of the newest good backup that is too much, such as V(26h). V(0) means no age is.
+          - The default is V(93600) seconds, which are 26 hours.
+        type: str
+      max_unverified:
+        description:
+          - How long ago the last verification that passed is too long ago, such as V(8d). V(0) means no time is.
+          - The default is V(691200) seconds, which are 8 days.
+        type: str
+  log_archive:
+    description: How the transaction log is kept between physical backups, for C(dbfleet log-archive) and restores.
+    type: dict
+    suboptions:
+      max_lag:
+        description:
+          - How old what the log archive lacks may become; the unfinished log file is stored again this often.
+          - The default is V(10) seconds.
+        type: str
+      slot:
+        description:
+          - Replication slot by which PostgreSQL keeps its log for the archiver.
+          - The default is V(dbfleet_) and the name of the job.
+        type: str
+      slot_limit:
+        description:
+          - Log that the server may have to keep for the archiver before it is a finding, such as V(20G).
+          - The default is 10 GiB.
+        type: str
+      spool:
+        description:
+          - Private folder on the host for log files on their way.
+          - The default is in the state folder of the host.
+        type: path
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Callable
 from urllib.parse import unquote
 
@@ -14,7 +15,9 @@ from .dbfleet.errors import DbfleetError, UsageError
 from .dbfleet.jobfiles import read_job_file
 from .dbfleet.keys import BY_PATH, KEYS, Key
 from .dbfleet.model import Job
+from .dbfleet.progress import SILENCE, Progress
 from .dbfleet.run_limits import applied
+from .dbfleet.status import reported
 
 TYPES = {"path": "path", "int": "int", "mode": "raw", "list": "list"}  # every other kind of key is text
 
@@ -51,11 +54,17 @@ def job_from_params(params: Mapping[str, Any], *, name_needed: bool) -> Job:
     Raises ``UsageError`` for values that make no job and for relative paths, ``NotFoundError``
     for a job that is not installed.
     """
+    given = given_layer(params)
+    installed = read_job_file(params["job"], os.environ) if params.get("job") else {}
+    return job_from_layer(merge([given, installed]), name_needed=name_needed)
+
+
+def given_layer(params: Mapping[str, Any]) -> Layer:
+    """The checked values of the options that are given. Raises ``UsageError``, also for relative paths."""
     heads = {key.group or key.path for key in KEYS}
     given = read_mapping({head: params.get(head) for head in sorted(heads)}, where="the options")
     refuse_relative(given)
-    installed = read_job_file(params["job"], os.environ) if params.get("job") else {}
-    return job_from_layer(merge([given, installed]), name_needed=name_needed)
+    return given
 
 
 def refuse_relative(layer: Layer) -> None:
@@ -96,14 +105,30 @@ def run(
 
     ``name_needed`` refuses a job without a name, which otherwise stands for every backup in its repository.
     """
-    hide_only_secrets(module)
-    try:
+
+    def perform(module: AnsibleModule) -> dict[str, Any]:
         job = job_from_params(module.params, name_needed=name_needed)
         with applied(job.limits):
-            result = function(module, job)
+            return function(module, job)
+
+    end_with(module, perform)
+
+
+def end_with(module: AnsibleModule, function: Callable[[AnsibleModule], dict[str, Any]]) -> None:
+    """As :func:`run`, for a module that is not about one job."""
+    hide_only_secrets(module)
+    try:
+        result = function(module)
     except DbfleetError as error:
         module.fail_json(msg=str(error), error=error.to_json())
     module.exit_json(**result)
+
+
+def told(module: AnsibleModule, verb: str, job: Job) -> AbstractContextManager[Progress]:
+    """Where others can see how far ``verb`` is (module ``status_info``); nowhere in check mode."""
+    if module.check_mode or not job.name:
+        return nullcontext(SILENCE)
+    return reported(verb, job.name, SILENCE)
 
 
 def describe(findings: list[dict[str, str]]) -> str:

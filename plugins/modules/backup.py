@@ -135,13 +135,14 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import argument_spec, run
+from ..module_utils._module import argument_spec, run, told
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.backup import backup
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
-    report = backup(job, dry_run=module.check_mode)
+    with told(module, "backup", job) as progress:
+        report = backup(job, dry_run=module.check_mode, progress=progress)
     result = {"changed": True, **report.to_json()}
     if report.manifest is not None:
         result["size_bytes"] = report.manifest.size_bytes

@@ -90,6 +90,12 @@ findings:
   returned: success, and failure by a finding
   type: list
   elements: dict
+log:
+  description: >-
+    The log that no kept backup needs and that was removed, or would be in check mode, as C(files) and
+    C(size_bytes).
+  returned: success
+  type: dict
 error:
   description: The failure, with a C(kind) for programs, a C(message) and a C(remedy).
   returned: failure
@@ -100,14 +106,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import argument_spec, describe, run
+from ..module_utils._module import argument_spec, describe, run, told
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.prune import prune
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
-    report = prune(job, dry_run=module.check_mode).to_json()
-    changed = any(report[part] for part in ("archived", "removed", "swept"))
+    with told(module, "prune", job) as progress:
+        report = prune(job, dry_run=module.check_mode, progress=progress).to_json()
+    changed = any(report[part] for part in ("archived", "removed", "swept")) or report["log"]["files"] > 0
     result = {"changed": changed, **report, "diff": difference(report)}
     if report["findings"]:
         module.fail_json(msg=describe(report["findings"]), **result)

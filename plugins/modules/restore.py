@@ -43,16 +43,57 @@ options:
     description: URL of the database to restore to. The default is O(source.url).
     type: str
   tables:
-    description: Restore only these tables into the target, and leave its others as they are.
+    description:
+      - Restore only these tables into the target, and leave its others as they are.
+      - Of PostgreSQL also C(schema.*), which means every table of a schema. A physical backup is started as a
+        scratch cluster on the host for it.
     type: list
     elements: str
     default: []
+  target:
+    description:
+      - The moment to which the log archive brings the server forward, out of a physical backup.
+      - With O(backup=latest) the restore begins with the backup that is nearest before it.
+    type: dict
+    suboptions:
+      time:
+        description:
+          - A date and time with an offset, C(Z) or the name of a time zone; without any it is UTC.
+          - V(latest) means all the log there is.
+        type: str
+      lsn:
+        description: A position in the log, such as V(0/3000028).
+        type: str
+      xid:
+        description: The number of a transaction.
+        type: str
+      name:
+        description: The name of a restore point.
+        type: str
+      timeline:
+        description: The timeline to follow. The default is the newest one that came of the backup's.
+        type: str
+      inclusive:
+        description: Whether what is exactly at the target is still applied.
+        type: bool
+        default: true
+      action:
+        description: Whether the server is made a primary at the target, or left to pause there when it is started.
+        type: str
+        choices: [promote, pause]
+        default: promote
   replace:
     description:
       - Whether a database, or with O(tables) a table, that is there already may be replaced.
       - Otherwise the restore is refused.
     type: bool
     default: false
+  tablespace_map:
+    description:
+      - Of a physical backup of PostgreSQL, the folders that tablespaces are to be put into, by the folders in which
+        they were. Others are put beside the data directory.
+    type: dict
+    default: {}
 seealso:
   - module: dbfleet.recovery.backup_info
   - module: dbfleet.recovery.verify
@@ -71,6 +112,13 @@ EXAMPLES = r"""
     replace: true
   check_mode: true
   diff: true
+
+- name: Restore a server as it was at a moment, beside the original
+  dbfleet.recovery.restore:
+    job: billing
+    to: postgresql:////srv/postgresql/restored
+    target:
+      time: "2025-08-23T10:30:00+02:00"
 
 - name: Bring one table back into the live database
   dbfleet.recovery.restore:
@@ -106,6 +154,11 @@ restored:
     kept:
       description: Where the replaced database was kept.
       type: str
+    recovered:
+      description: >-
+        With O(target), where recovery C(stopped) in the server's words, on which C(timeline), whether it is
+        C(paused), and the log that was applied.
+      type: dict
     notes:
       description: What people should know.
       type: list
@@ -119,7 +172,7 @@ restored:
 plan:
   description: >-
     What a run without check mode would do. C(replaces) says whether something is in the target's place,
-    C(needs) which files are read.
+    C(needs) which files are read, C(recovery) which log.
   returned: success, in check mode
   type: dict
 error:
@@ -132,16 +185,30 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import absolute_url, argument_spec, run
+from ..module_utils._module import absolute_url, argument_spec, run, told
 from ..module_utils.dbfleet.errors import UsageError
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.restore import restore
+from ..module_utils.dbfleet.targets import ACTIONS, target_of
 
 OPTIONS = {
     "backup": {"type": "str", "default": "latest"},
     "to": {"type": "str", "no_log": True},  # a URL, which may hold a password
     "tables": {"type": "list", "elements": "str", "default": []},
+    "target": {
+        "type": "dict",
+        "options": {
+            "time": {"type": "str"},
+            "lsn": {"type": "str"},
+            "xid": {"type": "str"},
+            "name": {"type": "str"},
+            "timeline": {"type": "str"},
+            "inclusive": {"type": "bool", "default": True},
+            "action": {"type": "str", "default": "promote", "choices": list(ACTIONS)},
+        },
+    },
     "replace": {"type": "bool", "default": False},
+    "tablespace_map": {"type": "dict", "default": {}},
 }
 
 
@@ -150,14 +217,18 @@ def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to: Optional[str] = absolute_url(params["to"], called="to") if params["to"] else None
     if job.source is None and to is None:
         raise UsageError("there is no database to restore to", "set to, or source.url, or name an installed job")
-    report = restore(
-        job,
-        params["backup"],
-        to=to,
-        tables=params["tables"],
-        replace=params["replace"],
-        dry_run=module.check_mode,
-    ).to_json()
+    with told(module, "restore", job) as progress:
+        report = restore(
+            job,
+            params["backup"],
+            to=to,
+            tables=params["tables"],
+            replace=params["replace"],
+            target=target_of(**params["target"]) if params["target"] else None,
+            tablespaces={str(old): str(new) for old, new in params["tablespace_map"].items()},
+            dry_run=module.check_mode,
+            progress=progress,
+        ).to_json()
     facts = report["plan" if module.check_mode else "restored"]
     for note in facts["notes"]:
         module.warn(note)

@@ -83,7 +83,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import absolute_url, argument_spec, describe, run
+from ..module_utils._module import absolute_url, argument_spec, describe, run, told
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.sync import sync
 
@@ -92,7 +92,8 @@ OPTIONS = {"to": {"type": "str", "required": True, "no_log": True}}  # a URL, wh
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to = absolute_url(module.params["to"], called="to")
-    report = sync(job, to, dry_run=module.check_mode)
+    with told(module, "sync", job) as progress:
+        report = sync(job, to, dry_run=module.check_mode, progress=progress)
     result = {"changed": bool(report.copied or report.records), **report.to_json()}
     if report.findings:
         module.fail_json(msg=describe(result["synced"]["findings"]), **result)

@@ -113,7 +113,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import argument_spec, describe, run
+from ..module_utils._module import argument_spec, describe, run, told
 from ..module_utils.dbfleet.manifests import finding_json
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.lookup import find, listing
@@ -131,7 +131,8 @@ def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     if module.check_mode:
         listed = [one for one in listing(job) if one.manifest] if wanted == "all" else [find(job, wanted)]
         return {"changed": False, "would_verify": [one.id for one in listed]}
-    results = [as_json(result) for result in verify(job, wanted, level)]
+    with told(module, "verify", job) as progress:
+        results = [as_json(result) for result in verify(job, wanted, level, progress=progress)]
     bad = [result for result in results if not result["ok"]]
     if bad and module.params["fail_on_findings"]:
         found = [finding for result in bad for finding in result["findings"]]

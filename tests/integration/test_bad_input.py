@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from isolation import in_child
+from isolation import heeding, in_child
 from sqlite_lab import ask, content, job_of, make, open_folder, own_state, refused, run_sql, sample, stored, wait_until
 
 from dbfleet import units
@@ -306,7 +306,9 @@ def test_a_command_that_is_stopped_leaves_nothing(number: signal.Signals, tmp_pa
     )
     line = [sys.executable, "-m", "dbfleet", "backup", "--name", "app", "--source", f"sqlite:///{source}"]
     line += ["--repository", str(tmp_path / "backups"), "--limits-bandwidth", "1M"]
-    with subprocess.Popen(line, env=command_environ(), stderr=subprocess.PIPE, text=True) as run:
+    with heeding(number):
+        run = subprocess.Popen(line, env=command_environ(), stderr=subprocess.PIPE, text=True)
+    with run:
         wait_until(lambda: list((tmp_path / "backups").glob(".app_backup_*")))
         time.sleep(0.2)
         run.send_signal(number)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from isolation import heeding
 
 ROOT = Path(__file__).parents[2]
 
@@ -197,14 +198,15 @@ def test_a_dump_without_a_manifest_is_restored_and_called_unproven(host: Host) -
 def test_a_stopped_backup_leaves_nothing_listed_and_no_lock(host: Host, number: int) -> None:
     host.large()
     source = ("--source", "sqlite:///data/app.db", "--repository", "backups", "--limits-bandwidth", "1M")
-    process = subprocess.Popen(
-        [*host.line, "backup", *source, "--json"],
-        cwd=host.folder,
-        env=host.environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    with heeding(number):
+        process = subprocess.Popen(
+            [*host.line, "backup", *source, "--json"],
+            cwd=host.folder,
+            env=host.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     deadline = time.monotonic() + 60
     while not list(host.repository.glob(".*.partial*")) and time.monotonic() < deadline:
         time.sleep(0.02)

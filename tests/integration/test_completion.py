@@ -61,6 +61,9 @@ def test_options_of_the_verb_and_keys_of_the_job(command: Path) -> None:
         "--repository-url",
         "--repository-file-mode",
         "--repository-folder-mode",
+        "--repository-identity-file",
+        "--repository-known-hosts-file",
+        "--repository-password-file",
     ]
     assert offers(command, "backup --repl") == []
 

@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from isolation import ended, forked
 from sqlite_lab import ask, content, job_of, own_state, run_sql, sample
 
 from dbfleet import names
@@ -54,22 +55,6 @@ def killed_at_random(act: Callable[[], object], prepare: Callable[[int], None], 
             longest *= 0.96
         check(number)
     assert killed > MOMENTS / 2, "most of them were over before they could be killed"
-
-
-def forked(act: Callable[[], object]) -> int:
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            act()
-            code = 0
-        finally:
-            os._exit(code)
-    return child
-
-
-def ended(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def check_listed(job: Job) -> Catalog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -160,12 +161,15 @@ def test_restore_hands_on_what_was_asked(operations: Operations, capsys: pytest.
     document = {"restored": {"backup": "b", "to": "sqlite:///x.db", "proven": True, "duration_seconds": 1.0}}
     operations.answers["restore"] = report(document)
     line = "restore latest --name a --repository /b --to sqlite:///x.db --table a --table b --replace --json"
+    line += r" --tablespace-map /a\==/b"
     assert main(line.split()) == 0
     assert operations.calls[-1][1][1:] == ("latest",)
     assert operations.calls[-1][2] == {
         "to": "sqlite:///x.db",
         "tables": ("a", "b"),
         "replace": True,
+        "target": None,
+        "tablespaces": {"/a=": "/b"},
         "dry_run": False,
     }
     assert json.loads(capsys.readouterr().out) == document
@@ -237,8 +241,10 @@ def test_a_name_is_asked_for_where_several_jobs_share_a_repository(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_unwinds_and_exits_as_shells_expect(
-    operations: Operations, capsys: pytest.CaptureFixture[str], number: int
+    operations: Operations, capsys: pytest.CaptureFixture[str], number: int, request: pytest.FixtureRequest
 ) -> None:
+    # The tests themselves may run where it is ignored, as under nohup; the command would leave it so.
+    request.addfinalizer(functools.partial(signal.signal, number, signal.signal(number, signal.SIG_DFL)))
     unwound = []
 
     def answer() -> Any:

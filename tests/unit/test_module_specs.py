@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("backup", "backup_info", "prune", "restore", "sync", "verify")
-PLAYBOOKS = ("backup", "list", "prune", "restore", "verify")
+MODULES = ("backup", "backup_info", "health_info", "prune", "restore", "sync", "verify")
+PLAYBOOKS = ("backup", "list", "pitr", "prune", "restore", "verify")
 
 
 def plugin(name: str) -> Any:
@@ -126,7 +126,7 @@ def test_examples_use_options_that_exist(module: str) -> None:
     used = [task[f"dbfleet.recovery.{module}"] for task in tasks if f"dbfleet.recovery.{module}" in task]
     assert used
     for arguments in used:
-        for name, value in arguments.items():
+        for name, value in (arguments or {}).items():
             assert name in options
             assert set(value if isinstance(value, dict) else {}) <= set(options[name].get("suboptions", {}))
 

@@ -226,7 +226,7 @@ def histories(draw) -> list[Candidate]:
 LATER = START + timedelta(hours=20_001)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(histories(), retentions, st.randoms(use_true_random=False))
 def test_what_always_holds(backups, retention, shuffler: random.Random):
     plan = decide(backups, retention, LATER)
@@ -257,7 +257,6 @@ def test_what_always_holds(backups, retention, shuffler: random.Random):
     assert decide(shuffled, retention, LATER) == plan
 
 
-@settings(deadline=None)
 @given(histories(), retentions, st.sampled_from(RULES), st.integers(0, 40))
 def test_one_more_rule_never_removes_more(backups, retention, rule, value):
     if all(getattr(retention, each) is None for each in RULES):
@@ -268,7 +267,6 @@ def test_one_more_rule_never_removes_more(backups, retention, rule, value):
         assert before <= after
 
 
-@settings(deadline=None)
 @given(histories(), retentions, st.integers(0, 400))
 def test_archiving_moves_whole_chains_of_kept_good_backups(backups, retention, days):
     plain = decide(backups, retention, LATER)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # imported where they are needed: a command starts in a tenth
     from .command.parse import Request
     from .model import Job
 
+SERVICE = ("log-archive", "run")  # what does not end by itself
+
 
 def main(words: Optional[Sequence[str]] = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
@@ -66,13 +68,20 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _act(verb: str, request: Request, environ: Mapping[str, str]) -> int:
     from .command.actions import ACTIONS
-    from .command.jobs import job_of
     from .command.style import style_of
 
     _warn_of_passwords(request)
-    job = job_of(request, environ)
-    with _limited(job), _progress(request) as progress:
-        answer = ACTIONS[verb](request, job, progress)
+    if verb in ACTIONS:
+        from .command.jobs import job_of
+
+        job = job_of(request, environ)
+        service = (verb, request.argument) == SERVICE
+        with _limited(job, service=service), _progress(request) as line, _reported(request, job, line) as progress:
+            answer = ACTIONS[verb](request, job, progress)
+    else:
+        from .command.host_actions import HOST_ACTIONS
+
+        answer = HOST_ACTIONS[verb](request, environ)
     if request.get("json"):
         _print(_document(answer.document() if callable(answer.document) else answer.document))
     else:
@@ -95,12 +104,15 @@ def _completion(request: Request, environ: Mapping[str, str]) -> str:
     return "".join((row.file or row.id) + "\n" for row in every_row(job_of(request, environ)))
 
 
-def _limited(job: Job) -> AbstractContextManager[None]:
-    if job.limits.nice is None and job.limits.timeout is None:
+def _limited(job: Job, *, service: bool) -> AbstractContextManager[None]:
+    """Within the limits of the job; a service runs as long as it is let."""
+    if job.limits.nice is None and (job.limits.timeout is None or service):
         return nullcontext()
+    from dataclasses import replace
+
     from .run_limits import applied
 
-    return applied(job.limits)
+    return applied(replace(job.limits, timeout=None) if service else job.limits)
 
 
 @contextmanager
@@ -116,6 +128,16 @@ def _progress(request: Request) -> Iterator[Progress]:
         yield line
     finally:
         line.close()
+
+
+def _reported(request: Request, job: Job, progress: Progress) -> AbstractContextManager[Progress]:
+    """Where others can see how far a long verb is (``dbfleet status``)."""
+    verb = request.verb
+    if verb is None or not verb.long or not job.name or request.get("dry_run"):
+        return nullcontext(progress)
+    from .status import reported
+
+    return reported(verb.name, job.name, progress)
 
 
 def _warn_of_passwords(request: Request) -> None:

@@ -70,7 +70,9 @@ def restore(request: Request, job: Job, progress: Progress) -> Answer:
             "there is no database to restore to", "give --to URL, or the source with --source or DATABASE_URL"
         )
     from ..operations.restore import restore as run
+    from ..targets import target_of
     from . import render
+    from .pairs import read_pairs
 
     report = run(
         with_name(job),
@@ -78,6 +80,16 @@ def restore(request: Request, job: Job, progress: Progress) -> Answer:
         to=request.get("to"),
         tables=tuple(request.get("table") or ()),
         replace=bool(request.get("replace")),
+        target=target_of(
+            time=request.get("target_time"),
+            lsn=request.get("target_lsn"),
+            xid=request.get("target_xid"),
+            name=request.get("target_name"),
+            inclusive=not request.get("target_exclusive"),
+            action=request.get("target_action") or "promote",
+            timeline=request.get("target_timeline"),
+        ),
+        tablespaces=read_pairs("--tablespace-map", request.get("tablespace_map") or ()),
         dry_run=bool(request.get("dry_run")),
         progress=progress,
     )
@@ -133,6 +145,13 @@ def sync(request: Request, job: Job, progress: Progress) -> Answer:
     return Answer(document, lambda style: render.synced(facts, dry_run, style), code)
 
 
+def log_archive(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet log-archive``."""
+    from . import log_actions
+
+    return log_actions.ACTIONS[str(request.argument)](request, job, progress)
+
+
 ACTIONS: Mapping[str, Callable[[Request, Job, Progress], Answer]] = {
     "backup": backup,
     "list": list_,
@@ -141,4 +160,5 @@ ACTIONS: Mapping[str, Callable[[Request, Job, Progress], Answer]] = {
     "verify": verify,
     "prune": prune,
     "sync": sync,
+    "log-archive": log_archive,
 }

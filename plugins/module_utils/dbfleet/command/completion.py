@@ -55,7 +55,12 @@ _dbfleet() {
             _dbfleet_offer "latest $backups"
             if [[ $verb == restore ]]; then compopt -o default; fi
             ;;
+          check)
+            _dbfleet_offer "all $("${COMP_WORDS[0]}" completion jobs 2>/dev/null)"
+            compopt -o default
+            ;;
           completion) _dbfleet_offer 'bash jobs backups' ;;
+          log-archive) _dbfleet_offer 'run push fetch status'; compopt -o default ;;
         esac
       fi
       ;;

@@ -66,7 +66,8 @@ def usage(verb: Verb) -> str:
     """``verify [BACKUP]``."""
     if verb.argument is None:
         return verb.name
-    metavar = "|".join(verb.argument.choices) or verb.argument.metavar
+    metavar = "|".join(" ".join((one, *dict(verb.more).get(one, ()))) for one in verb.argument.choices)
+    metavar = metavar or verb.argument.metavar
     return f"{verb.name} [{metavar}]" if verb.argument.default else f"{verb.name} {metavar}"
 
 

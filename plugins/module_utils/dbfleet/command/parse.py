@@ -25,6 +25,7 @@ class Request(NamedTuple):
     argument: Optional[str]
     options: Mapping[str, Any]
     layer: Layer
+    more: tuple[str, ...] = ()  # the words after the argument
 
     def get(self, name: str) -> Any:
         """The value of an option: text or ``None``, a list, or whether a switch is on."""
@@ -54,8 +55,9 @@ def parse(words: Sequence[str]) -> Request:
         if option.default is not None:
             options.setdefault(option.field, option.default)
     layer = {BY_OPTION[name].path: value_of(BY_OPTION[name], value, called=name) for name, value in raw.items()}
-    argument = None if asks_help else _argument(verb, plain[1:])
-    return Request(verb, argument, options, layer)
+    argument = None if asks_help else _argument(verb, plain[1:2])
+    more = () if asks_help else _more(verb, argument, plain[1:] if argument is None else plain[2:])
+    return Request(verb, argument, options, layer, more)
 
 
 def _split(words: Sequence[str]) -> tuple[list[tuple[Option, str]], list[str]]:
@@ -104,9 +106,6 @@ def _verb(plain: Sequence[str], asks_help: bool) -> Optional[Verb]:
 
 def _argument(verb: Optional[Verb], words: Sequence[str]) -> Optional[str]:
     argument = verb.argument if verb else None
-    allowed = 1 if argument else 0
-    if len(words) > allowed:
-        raise UsageError(f"{words[allowed]!r} is one word too many", _help(verb))
     if argument is None:
         return None
     if not words:
@@ -118,6 +117,18 @@ def _argument(verb: Optional[Verb], words: Sequence[str]) -> Optional[str]:
     if not words[0]:
         raise UsageError(f"{argument.metavar} is empty", argument.help)
     return words[0]
+
+
+def _more(verb: Optional[Verb], argument: Optional[str], words: Sequence[str]) -> tuple[str, ...]:
+    """The words after the argument: as many as there must be."""
+    wanted = dict(verb.more).get(argument or "", ()) if verb else ()
+    if len(words) > len(wanted):
+        raise UsageError(f"{words[len(wanted)]!r} is one word too many", _help(verb))
+    if len(words) < len(wanted):
+        raise UsageError(f"{verb.name if verb else ''} {argument} needs {' '.join(wanted)}", _help(verb))
+    if not all(words):
+        raise UsageError(f"{wanted[list(words).index('')]} is empty", _help(verb))
+    return tuple(words)
 
 
 def _store(into: dict[str, Any], field_name: str, option: Option, value: str) -> None:

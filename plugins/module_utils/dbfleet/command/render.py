@@ -88,11 +88,20 @@ def restored(facts: Mapping[str, Any]) -> list[str]:
             ("to", str(facts.get("to") or "")),
             ("holds", ", ".join(part for part in amount if part)),
             ("proof", proven),
+            ("recovered", _recovered(facts.get("recovered") or {})),
             ("kept", f"the database that was replaced: {facts['kept']}" if facts.get("kept") else ""),
             ("took", show_duration(facts.get("duration_seconds") or 0)),
             *(("note", str(note)) for note in facts.get("notes") or ()),
         ]
     )
+
+
+def _recovered(facts: Mapping[str, Any]) -> str:
+    """To where, and where the server says that it stopped."""
+    if not facts:
+        return ""
+    end = "paused there" if facts["paused"] else f"on timeline {facts['timeline']}"
+    return f"to {facts['target']}, {end}: {facts['stopped']}"
 
 
 def verified(results: Sequence[Any], style: Style) -> list[str]:
@@ -122,8 +131,12 @@ def pruned(facts: Mapping[str, Any], dry_run: bool, style: Style) -> list[str]:
     swept = len(facts.get("swept", ()))
     if swept:
         end += f"; {counted(swept, 'leftover')} of interrupted runs {'would be ' if dry_run else ''}swept"
+    log = facts.get("log") or {}
+    if log.get("files"):
+        end += f"; {counted(log['files'], 'log file')} ({show_size(log['size_bytes'])}) that no kept backup needs"
+        end += " would be removed" if dry_run else " removed"
     told = table(("PLAN" if dry_run else "DONE", "BACKUP", "WHY"), rows, style) if rows else []
-    return [*told, *([""] if told else []), *wrapped(end, WIDTH), *_findings(facts.get("findings", ()))]
+    return [*told, *([""] if told else []), *wrapped(end, WIDTH), *findings(facts.get("findings", ()))]
 
 
 def synced(facts: Mapping[str, Any], dry_run: bool, style: Style) -> list[str]:
@@ -134,12 +147,13 @@ def synced(facts: Mapping[str, Any], dry_run: bool, style: Style) -> list[str]:
     would = "nothing is changed; would be: " if dry_run else ""
     end = f"{would}copied to {one_line(facts['to'])}: {copied}; there already: {facts['present']}"
     lines += wrapped(end, WIDTH)
-    return lines + _findings(facts["findings"])
+    return lines + findings(facts["findings"])
 
 
-def _findings(findings: Sequence[Mapping[str, str]]) -> list[str]:
+def findings(found: Sequence[Mapping[str, str]]) -> list[str]:
+    """One line for each finding, and one for its remedy."""
     lines = []
-    for finding in findings:
+    for finding in found:
         lines.append(one_line(f"finding: {finding['object']}: {finding['problem']}"))
         if finding.get("remedy"):
             lines.append("  " + one_line(f"remedy: {finding['remedy']}"))
@@ -153,7 +167,7 @@ def _stored(manifest: Manifest) -> str:
 
 def _proof(proof: Proof) -> str:
     if proof.level == "none":
-        return "none"
+        return "every file by its checksum" if proof.image_sha256 else "none"
     rows = sum(table.rows for table in proof.tables.values())
     told = f"{proof.level}: {counted(len(proof.tables), 'table')}, {counted(rows, 'row')}"
     return f"{told}, {counted(len(proof.queries), 'query', 'queries')}" if proof.queries else told

@@ -52,27 +52,27 @@ def table(
         if sum(widths[column] + 2 for column in shown) - 2 > WIDTH:
             shown.remove(header.index(name))
     to_right = {header.index(name) for name in right}
-
-    def line(row: Sequence[str], head: bool = False) -> str:
-        parts = []
-        for column in shown:
-            text = row[column]
-            room = " " * (widths[column] - len(text))
-            if head:
-                text = style.paint(text, "bold")
-            elif header[column] == painted:
-                text = style.paint(text, text)
-            parts.append(room + text if column in to_right else text + room)
-        return "  ".join(parts).rstrip()
-
     last = shown[-1]
     room = max(WIDTH - sum(widths[column] + 2 for column in shown[:-1]), 20)
-    lines = [line(header, head=True)]
-    for row in cells:
-        first, *rest = wrapped(row[last], room) if last not in to_right else [row[last]]
-        widths[last] = max(len(header[last]), len(first)) if last not in to_right else widths[last]
-        lines.append(line([*row[:last], first, *row[last + 1 :]]))
-        lines += [" " * (WIDTH - room) + more for more in rest]
+
+    def cell(text: str, column: int, role: str) -> str:
+        space = " " * (widths[column] - len(text))
+        return space + style.paint(text, role) if column in to_right else style.paint(text, role) + space
+
+    def filled(column: int, texts: Sequence[str]) -> list[str]:
+        """A column's cells, each as wide as the widest one: of thousands of rows."""
+        if style.colour and header[column] == painted:
+            return [cell(text, column, text) for text in texts]
+        width = widths[column]
+        return [text.rjust(width) if column in to_right else text.ljust(width) for text in texts]
+
+    ends = [[row[last]] if last in to_right else wrapped(row[last], room) for row in cells]
+    columns = [filled(column, [row[column] for row in cells]) for column in shown[:-1]]
+    columns.append(filled(last, [end[0] for end in ends]))
+    lines = ["  ".join(cell(header[column], column, "bold") for column in shown).rstrip()]
+    for parts, end in zip(zip(*columns), ends):
+        lines.append("  ".join(parts).rstrip())
+        lines += [" " * (WIDTH - room) + more for more in end[1:]]
     return lines
 
 

@@ -39,7 +39,10 @@ class Argument(NamedTuple):
 
 
 class Verb(NamedTuple):
-    """One verb. ``name_needed``: it acts for one job, so the job must have a name."""
+    """One verb. ``name_needed``: it acts for one job, so the job must have a name. ``long``: it can take hours.
+
+    ``more`` says how many words follow the argument, by what it is.
+    """
 
     name: str
     summary: str
@@ -48,6 +51,8 @@ class Verb(NamedTuple):
     argument: Optional[Argument] = None
     options: tuple[Option, ...] = ()
     name_needed: bool = False
+    more: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    long: bool = False
 
 
 JSON = Option("--json", "One JSON document on stdout; messages stay on stderr.")
@@ -76,6 +81,7 @@ VERBS = (
         ),
         options=(_DRY_RUN,),
         name_needed=True,
+        long=True,
     ),
     Verb(
         "list",
@@ -114,6 +120,10 @@ VERBS = (
                 "one table only, into another database",
             ),
             (
+                "restore latest --job pg --to /data --target-time 2025-08-23T10:30:00Z",
+                "a server as it was at that moment",
+            ),
+            (
                 "restore app.sql.gz --repository backups --to sqlite:///new.db",
                 "a dump with no manifest",
             ),
@@ -121,10 +131,31 @@ VERBS = (
         argument=Argument("BACKUP", "A backup id, latest, an artifact's file name, or the path of a dump."),
         options=(
             Option("--to", "Target database; the default is the source.", "URL"),
-            Option("--table", "Restore only this table.", "TABLE", many=True),
+            Option(
+                "--table", "Restore only this table; PostgreSQL's SCHEMA.* means all of a schema.", "TABLE", many=True
+            ),
+            Option("--target-time", "Bring it forward to this moment (UTC without a zone), or latest.", "TIME"),
+            Option("--target-lsn", "Bring it forward to this position in the log.", "LSN"),
+            Option("--target-xid", "Bring it forward to this transaction.", "XID"),
+            Option("--target-name", "Bring it forward to this restore point.", "NAME"),
+            Option("--target-timeline", "Follow this timeline; the default is the newest.", "N"),
+            Option("--target-exclusive", "Stop before what is exactly at the target."),
+            Option(
+                "--target-action",
+                "What the server does at the target.",
+                "ACTION",
+                choices=("promote", "pause"),
+            ),
             Option("--replace", "Take the place of what is there, and keep it beside."),
+            Option(
+                "--tablespace-map",
+                "Of a physical backup of PostgreSQL: put the tablespace that was in folder OLD into folder NEW.",
+                "OLD=NEW",
+                many=True,
+            ),
             _DRY_RUN,
         ),
+        long=True,
     ),
     Verb(
         "verify",
@@ -146,6 +177,7 @@ VERBS = (
                 default="structure",
             ),
         ),
+        long=True,
     ),
     Verb(
         "prune",
@@ -158,6 +190,7 @@ VERBS = (
         ),
         options=(_DRY_RUN,),
         name_needed=True,
+        long=True,
     ),
     Verb(
         "sync",
@@ -166,6 +199,54 @@ VERBS = (
         "was interrupted goes on where it stopped.",
         (("sync --job promptpilot --to file:///mnt/offsite", "an offsite copy"),),
         options=(Option("--to", "The other repository.", "URL"), _DRY_RUN),
+        long=True,
+    ),
+    Verb(
+        "health",
+        "Say whether the jobs of this host can be relied on.",
+        "Looks at one job, or without one at every job that is installed on this host: the age of the newest good "
+        "backup (health.max_age), how long ago a verification passed (health.max_unverified), how the last backup "
+        "ended, the free room, gaps and damage in the repository, and the audit log. Reads no stored data. Exit "
+        "code 3 tells of findings.",
+        (
+            ("health", "every job of this host"),
+            ("health --job promptpilot --health-max-age 2h --json", "one job, for a script"),
+        ),
+    ),
+    Verb(
+        "status",
+        "Show what runs on this host, and how far it is.",
+        "Tells of every backup, restore, verification, prune and sync that runs on this host for this user (root: "
+        "also for the account of the jobs), and of those that were killed. With --job only of those of one job.",
+        (("status", "everything that runs"), ("status --job promptpilot --json", "one job, for a script")),
+    ),
+    Verb(
+        "check",
+        "Check job files, without connecting to anything.",
+        "Reads the files of installed jobs, or one that is yet to be installed, as a backup would: keys, values, "
+        "what fits together, who may write it. Exit code 3 tells of findings.",
+        (
+            ("check", "every job that is installed on this host"),
+            ("check new.json --name promptpilot", "a file that will be installed as promptpilot.json"),
+        ),
+        argument=Argument("JOB", "An installed job, the path of a job file, or all.", default="all"),
+    ),
+    Verb(
+        "log-archive",
+        "Keep the transaction log, so that any moment can be restored.",
+        "run streams the log of a server into the repository until it is stopped, the unfinished file included. "
+        "push FILE and fetch NAME FILE are for a server's archive_command and restore_command: fetch exits "
+        "with 1 where the archive has no such file, and with 200 when it could not find out. status tells how "
+        "far the log reaches; exit code 3 tells of findings.",
+        (
+            ("log-archive status --job promptpilot", "from when to when can be restored, and what is missing"),
+            ("log-archive run --job promptpilot", "a service that keeps the log"),
+            ("log-archive push %p --job promptpilot", "archive_command of PostgreSQL"),
+            ("log-archive fetch %f %p --job promptpilot", "restore_command of PostgreSQL"),
+        ),
+        argument=Argument("WHAT", "What to do.", choices=("run", "push", "fetch", "status")),
+        name_needed=True,
+        more=(("push", ("FILE",)), ("fetch", ("NAME", "FILE"))),
     ),
     Verb(
         "completion",

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Optional
 
@@ -18,8 +18,8 @@ from ..chain import decide_type, resolve
 from ..config import check_for_backup
 from ..databases.base import ArtifactStream, Database, Snapshot, SnapshotRequest
 from ..databases.registry import open_database
-from ..errors import CapacityError, DbfleetError
-from ..model import Artifact, Job, Manifest
+from ..errors import CapacityError, DbfleetError, UsageError
+from ..model import Job, Manifest
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
 from ..stores.base import Store
@@ -30,7 +30,7 @@ from ..stream.throttle import Throttle
 from ..units import parse_free, show_size, utc_now
 from ..version import VERSION
 from .lookup import open_repository
-from .sweep import sweep
+from .sweep import discard, sweep
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def backup(job: Job, *, dry_run: bool = False, progress: Progress = SILENCE) -> 
     Raises ``SourceError``, ``BusyError``, ``RepositoryError``, ``CapacityError``, ``ToolError``,
     ``KeyMaterialError``, ``ProofError``; then nothing of it is left in the repository.
     """
-    database = open_database(check_for_backup(job))
+    database = open_database(check_for_backup(job), job.method)
+    check_fits(job, database)
     database.check()
     compressions.check(job.compression)
     encryptions.check(job.encryption)
@@ -91,16 +92,37 @@ def backup(job: Job, *, dry_run: bool = False, progress: Progress = SILENCE) -> 
         return BackupReport(manifest=manifest)
 
 
+def check_fits(job: Job, database: Database) -> None:
+    """Refuse what this kind of database cannot do."""
+    if job.method not in database.methods:
+        raise UsageError(
+            f"method: {database.engine} has no {job.method} backup",
+            f"set method to {' or '.join(database.methods)}",
+        )
+    if job.format is not None and job.format not in database.formats:
+        raise UsageError(
+            f"format: {database.engine} has no format {job.format}",
+            f"choose {', '.join(database.formats)}" if database.formats else "leave it out",
+        )
+    for choice in ("databases", "schemas", "exclude_schemas", "tables", "exclude_tables"):
+        if getattr(job.source, choice) and choice not in database.choices:
+            raise UsageError(f"source.{choice}: a backup of {database.engine} is always whole", "leave it out")
+    if job.type == "incremental" and not database.increments(job.method):
+        raise UsageError(
+            f"type: a {job.method} backup of {database.engine} cannot be incremental", "set type to full or auto"
+        )
+
+
 # --- deciding ---------------------------------------------------------------------------------
 
 
 def make_plan(job: Job, database: Database, catalog: Catalog, now: datetime) -> Plan:
     """The id and the parent of the backup that begins ``now``."""
     identity = names.unused(lambda moment: names.backup_id(job.name, moment), now, catalog.files)
-    notes = []
+    notes = [note for note in (encryptions.warning(job.encryption), *catalog.store.notes()) if note]
     if catalog.ids and names.id_time(catalog.ids[-1]) > now:
         notes.append(f"the clock of this host is behind the newest backup, {catalog.ids[-1]}")
-    if job.type == "full":
+    if job.type == "full" or not database.increments(job.method):
         return Plan(identity, None, None, tuple(notes))
     source = database.identity()
     known_bad = catalog.known_bad
@@ -184,6 +206,7 @@ class _Run:
                 method=self.job.method,
                 limits=self.job.limits,
                 scratch=scratch,
+                format=self.job.format,
                 parent_state=self.plan.parent_state,
                 keep_state=self.job.type != "full",
             )
@@ -200,7 +223,7 @@ class _Run:
         except BaseException:
             self._undo(staged)
             raise
-        self.store.remove(names.intent_file(self.plan.id))
+        discard(self.store, names.intent_file(self.plan.id))
         return manifest, state
 
     def _undo(self, staged: Sequence[StagedArtifact]) -> None:
@@ -221,6 +244,8 @@ class _Run:
     ) -> Manifest:
         parent = self.plan.parent if snapshot.type == "incremental" else None
         artifacts = tuple(one.artifact for one in staged)
+        stored = [(one, encryptions.decode_command(one.file, one.compression, one.encryption)) for one in artifacts]
+        planned = [note for note in self.plan.notes if parent or not note.startswith("incremental:")]
         chain = resolve(self.catalog.manifests, parent.id) if parent else ()
         manifest = Manifest(
             id=self.plan.id,
@@ -238,18 +263,10 @@ class _Run:
             artifacts=artifacts,
             proof=proof,
             tools={"dbfleet": VERSION, **snapshot.tools},
-            restore_with=snapshot.restore_with(chain, _decode_commands(artifacts)),
-            notes=(*self.plan.notes, *snapshot.notes),
+            restore_with=snapshot.restore_with(chain, stored),
+            notes=(*planned, *snapshot.notes),
         )
         return manifests.seal(manifest)
-
-
-def _decode_commands(artifacts: Sequence[Artifact]) -> dict[str, list[str]]:
-    commands: dict[str, list[str]] = {}
-    for artifact in artifacts:
-        command = encryptions.decode_command(artifact.file, artifact.compression, artifact.encryption)
-        commands.setdefault(artifact.role, []).append(command)
-    return commands
 
 
 class _Parallel:
@@ -259,16 +276,21 @@ class _Parallel:
         self._run = run
         self._snapshot = snapshot
         self._staged = staged
+        self._stored: dict[int, StagedArtifact] = {}
         self._stop = threading.Event()
-        self._threads = _threads_each(run.job, len(snapshot.artifacts))
+        count = len(snapshot.artifacts)
+        self._pumps = count if snapshot.together else run.job.limits.parallel
+        self._threads = _threads_each(run.job, 1 if snapshot.together else count)  # of a stream one is busy at a time
 
     def run(self) -> Any:
         """Pump everything and measure; returns the proof."""
         snapshot, progress = self._snapshot, _Stoppable(self._run.progress, self._stop)
-        with ThreadPoolExecutor(max_workers=self._run.job.limits.parallel + 1) as pool:
+        with ThreadPoolExecutor(max_workers=self._pumps + 1) as pool:
             try:
                 proof = pool.submit(snapshot.prove, self._run.job.proof)
-                pumps = [pool.submit(self._store, stream, progress) for stream in snapshot.artifacts]
+                pumps = [
+                    pool.submit(self._store, place, stream, progress) for place, stream in enumerate(snapshot.artifacts)
+                ]
                 _join([*pumps, proof])
             except BaseException:
                 self._stop.set()
@@ -276,11 +298,10 @@ class _Parallel:
                 raise
             finally:
                 pool.shutdown(wait=True)
-                order = {stream.role: place for place, stream in enumerate(snapshot.artifacts)}
-                self._staged.sort(key=lambda one: order[one.artifact.role])
+                self._staged.extend(self._stored[place] for place in sorted(self._stored))
         return snapshot.compare(proof.result())
 
-    def _store(self, stream: ArtifactStream, progress: Progress) -> None:
+    def _store(self, place: int, stream: ArtifactStream, progress: Progress) -> None:
         run = self._run
         progress.expect(stream.size_hint)
         staged = store_artifact(
@@ -294,7 +315,7 @@ class _Parallel:
             progress=progress,
             threads=self._threads,
         )
-        self._staged.append(staged)
+        self._stored[place] = replace(staged, artifact=replace(staged.artifact, database=stream.database))
 
 
 def _threads_each(job: Job, streams: int) -> int:

@@ -19,6 +19,7 @@ from ..progress import Progress
 from ..stores.base import Store
 from ..stream.throttle import Throttle
 from ..units import parse_free, show_size, utc_now
+from .sweep import discard
 
 CHUNK = 1024 * 1024
 REMOVE_ONE = "find out which of the two is right before you remove one of them"
@@ -52,10 +53,10 @@ class Copier:
             self.copy_records(proofs)
         except (DamagedError, RefusedError, NotFoundError):
             for file in (*lacking, names.intent_file(manifest.id)):
-                self._target.remove(file)
+                discard(self._target, file)
             raise
         self.copy_records([names.manifest_file(manifest.id)])
-        self._target.remove(names.intent_file(manifest.id))
+        discard(self._target, names.intent_file(manifest.id))
 
     def check(self, manifest: Manifest) -> None:
         """Read every artifact of a backup at the target back; ``DamagedError`` if one differs."""
@@ -69,7 +70,7 @@ class Copier:
             data = self._source.read(file)
             self._target.put(file, data)
             if self._target.read(file) != data:
-                self._target.remove(file)
+                discard(self._target, file)
                 raise RepositoryError(f"{self._target.url} gives {file} back changed", "check its storage")
 
     def _copy_artifact(self, artifact: Artifact, there: bool) -> None:
@@ -87,7 +88,7 @@ class Copier:
         try:
             self._read(self._target, artifact, _nowhere)
         except DamagedError as error:
-            self._target.remove(artifact.file)
+            discard(self._target, artifact.file)
             raise RepositoryError(
                 f"{self._target.url} gives {artifact.file} back changed", "check its storage, then sync again"
             ) from error

@@ -11,7 +11,7 @@ from ..model import Artifact
 from ..stream.compression import guess_method
 
 ENCRYPTIONS: Mapping[str, dict[str, Any]] = {".gpg": {"method": "gpg"}, ".age": {"method": "age"}}
-ROLES = {".sql": "sql", ".db": "db", ".sqlite": "db", ".sqlite3": "db"}
+ROLES = {".sql": "sql", ".db": "db", ".sqlite": "db", ".sqlite3": "db", ".dump": "dump"}
 
 
 def describe(path: str) -> Artifact:

@@ -65,10 +65,17 @@ def open_repository(job: Job) -> Store:
 
 
 def open_store_at(job: Job, url: str) -> Store:
-    """The store at ``url``, with the modes that the job gives to stored files."""
+    """The store at ``url``, with the modes and the keys that the job gives for its repository."""
     from ..stores.registry import open_store
 
-    return open_store(url, file_mode=job.repository.file_mode, folder_mode=job.repository.folder_mode)
+    return open_store(
+        url,
+        file_mode=job.repository.file_mode,
+        folder_mode=job.repository.folder_mode,
+        identity_file=job.repository.identity_file,
+        known_hosts_file=job.repository.known_hosts_file,
+        password_file=job.repository.password_file,
+    )
 
 
 def listing(job: Job) -> list[Listed]:

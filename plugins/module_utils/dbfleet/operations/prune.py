@@ -23,8 +23,11 @@ from ..retention import Candidate, Gone, Kept, Plan, decide, effective
 from ..units import utc_now
 from ..urls import without_credentials
 from .archive import Archived, archive, hand_over_records, is_archive
+from .log_prune import RULE, LogPlan, plan_log, remove_log
 from .lookup import open_repository
 from .sweep import leftovers, sweep
+
+NO_LOG = LogPlan()
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,17 @@ class PruneReport:
     removed: tuple[Gone, ...]
     swept: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
+    log: LogPlan = NO_LOG
 
     def to_json(self) -> dict[str, Any]:
-        """``{"kept", "archived", "removed", "swept", "findings"}``."""
+        """``{"kept", "archived", "removed", "swept", "findings", "log"}``."""
         return {
             "kept": [{"id": kept.id, "reasons": list(kept.reasons)} for kept in self.kept],
             "archived": [{"id": moved.id, "to": moved.to, "reason": moved.reason} for moved in self.archived],
             "removed": [{"id": gone.id, "reason": gone.reason} for gone in self.removed],
             "swept": list(self.swept),
             "findings": [manifests.finding_json(finding) for finding in self.findings],
+            "log": self.log.to_json(),
         }
 
 
@@ -66,7 +71,7 @@ def prune(
         with store.lock(job.name, shared=True, wait=job.limits.lock_wait):
             catalog = read_catalog(store, job.name)
             plan = _plan(job, catalog, now or utc_now())
-            return _report(job, plan, leftovers(catalog))
+            return _report(job, plan, leftovers(catalog), log=_log(job, catalog, plan.kept))
     with audited("prune", job) as action, store.lock(job.name, wait=job.limits.lock_wait):
         catalog = read_catalog(store, job.name)
         moment = now or utc_now()
@@ -114,27 +119,42 @@ def _act(
 ) -> PruneReport:
     findings: list[Finding] = []
     moved: list[Gone] = list(plan.archived)
+    log = _log(job, catalog, [*plan.kept, *(Kept(gone.id, ()) for gone in plan.archived)])
+    if moved or plan.removed or log.going:
+        catalog.store.check_removal()
     if moved:
         moved, findings = archive(job, catalog, plan.archived, progress)
     going = [*plan.removed, *moved]  # one that starts from an archived backup is among the first
-    if going:
-        _record(job, catalog, going, {gone.id for gone in moved}, now)
+    if going or log.going:
+        _record(job, catalog, going, {gone.id for gone in moved}, log, now)
         if moved:
             hand_over_records(job, catalog.store)
+    if going:
         _remove(catalog, going, {gone.id for gone in moved}, now, action, progress)
+    if log.going:
+        progress.step(f"removing {len(log.going)} log files")
+        remove_log(job, catalog, log)
+        action.note("removed log", files=len(log.going), rule=RULE)
     stuck = [gone for gone in plan.archived if gone not in moved]
     kept = [*plan.kept, *(Kept(gone.id, (f"{gone.reason}, but it could not be moved",)) for gone in stuck)]
     kept.sort(key=lambda backup: names.sort_key(backup.id), reverse=True)
-    return _report(job, Plan(tuple(kept), tuple(moved), plan.removed), swept, findings)
+    return _report(job, Plan(tuple(kept), tuple(moved), plan.removed), swept, findings, log)
 
 
-def _report(job: Job, plan: Plan, swept: Iterable[str], findings: Iterable[Finding] = ()) -> PruneReport:
+def _log(job: Job, catalog: Catalog, kept: Iterable[Kept]) -> LogPlan:
+    """The log that can go when only ``kept`` stay."""
+    return plan_log(job, catalog, [one.id for one in kept])
+
+
+def _report(
+    job: Job, plan: Plan, swept: Iterable[str], findings: Iterable[Finding] = (), log: LogPlan = NO_LOG
+) -> PruneReport:
     to = without_credentials(job.retention.archive_to or "")
     archived = tuple(Archived(gone.id, to, gone.reason) for gone in plan.archived)
-    return PruneReport(plan.kept, archived, plan.removed, tuple(swept), tuple(findings))
+    return PruneReport(plan.kept, archived, plan.removed, tuple(swept), tuple(findings), log)
 
 
-def _record(job: Job, catalog: Catalog, going: list[Gone], moved: set[str], now: datetime) -> None:
+def _record(job: Job, catalog: Catalog, going: list[Gone], moved: set[str], log: LogPlan, now: datetime) -> None:
     """Make the record of what goes durable, linked to the record before it."""
     to = without_credentials(job.retention.archive_to or "")
     removals = tuple(
@@ -143,7 +163,7 @@ def _record(job: Job, catalog: Catalog, going: list[Gone], moved: set[str], now:
     )
     records = catalog.prune_records
     identity = _prune_id(catalog, job.name, now)
-    record = PruneRecord(identity, job.name, now, removals, records[-1].digest if records else None)
+    record = PruneRecord(identity, job.name, now, (*removals, *log.removals()), records[-1].digest if records else None)
     catalog.store.put(names.record_file(identity), manifests.encode(record))
 
 

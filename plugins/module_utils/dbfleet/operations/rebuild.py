@@ -9,7 +9,7 @@ from typing import Optional
 from ..catalog import Catalog
 from ..chain import resolve
 from ..databases.base import Database, Restoration
-from ..databases.registry import SCHEMES, open_database
+from ..databases.registry import kind_of, open_database
 from ..errors import DamagedError, UsageError
 from ..model import Artifact, Finding, Job, Manifest, Source
 from ..progress import Progress
@@ -21,7 +21,7 @@ from ..stream.throttle import Throttle
 
 def database_for(source: Source, manifest: Manifest) -> Database:
     """The database at ``source``, which must be of the backup's kind."""
-    database = open_database(source)
+    database = open_database(source, manifest.method)
     if database.engine != manifest.engine:
         raise UsageError(
             f"{manifest.id} is a backup of {manifest.engine}, the target is {database.engine}",
@@ -30,27 +30,23 @@ def database_for(source: Source, manifest: Manifest) -> Database:
     return database
 
 
-def scratch_database(manifest: Manifest) -> Database:
-    """A database of the backup's kind that is only used to build into scratch folders."""
-    for kind in SCHEMES.values():
-        if kind.engine == manifest.engine:
-            return kind.scratch()
-    raise UsageError(
-        f"{manifest.id} is a backup of {manifest.engine}, which this version does not know", "upgrade dbfleet"
-    )
+def scratch_database(job: Job, manifest: Manifest) -> Database:
+    """A database of the backup's kind that is only used for trials."""
+    proof = job.proof
+    place = Source(proof.scratch_url, proof.scratch_password_file) if proof.scratch_url else None
+    return kind_of(manifest).scratch(place, job.source.tools if job.source else None)
 
 
-def parts(catalog: Catalog, manifest: Manifest, database: Database) -> list[Artifact]:
+def parts(catalog: Catalog, manifest: Manifest) -> list[Artifact]:
     """The artifacts that a whole restore needs, in the order in which they are applied."""
-    return [_best(link, database) for link in resolve(catalog.manifests, manifest.id)]
+    return [one for link in resolve(catalog.manifests, manifest.id) for one in _best(link)]
 
 
-def _best(manifest: Manifest, database: Database) -> Artifact:
-    by_role = {artifact.role: artifact for artifact in manifest.artifacts}
-    for role in database.restore_roles:
-        if role in by_role:
-            return by_role[role]
-    raise DamagedError(f"{manifest.id} has no artifact that a restore could use", "choose another backup")
+def _best(manifest: Manifest) -> list[Artifact]:
+    forms = kind_of(manifest).forms(manifest.artifacts)
+    if not forms:
+        raise DamagedError(f"{manifest.id} has no artifact that a restore could use", "choose another backup")
+    return forms[0]
 
 
 def fill(
@@ -74,9 +70,10 @@ def fill(
 
 def problems(restoration: Restoration, manifest: Manifest, *, thorough: bool = False) -> list[Finding]:
     """What is wrong with the database that was built, measured against the manifest's proof."""
+    expected = restoration.scope(manifest.proof)
     with ThreadPoolExecutor(max_workers=1) as pool:  # both read every page: side by side
-        measuring = pool.submit(restoration.prove, manifest.proof)
+        measuring = pool.submit(restoration.prove, expected)
         damage = restoration.check(thorough=thorough)
         if damage:
             return [Finding(manifest.id, line, "restore another backup") for line in damage]
-        return compare(manifest.proof, measuring.result())
+        return compare(expected, measuring.result())

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from dataclasses import replace as with_changes
+from functools import cache
 from typing import Any, Optional
 
 from ..audit import audited
 from ..catalog import Catalog, read_catalog
-from ..databases.base import Database
-from ..databases.registry import open_database, url_of_file
+from ..databases.base import Database, Restoration, RestoreRequest
+from ..databases.registry import kind_of, kind_of_files, open_database
 from ..errors import DbfleetError, NotFoundError, ProofError, UsageError
-from ..model import Artifact, Job, Manifest, Proof, Source
+from ..model import Artifact, Job, Manifest, Proof, Source, SourceIdentity
 from ..progress import SILENCE, Progress
 from ..scratch import scratch_folder
 from ..stores.base import Store
 from ..stream.pipeline import read_foreign
+from ..targets import Target
 from ..urls import without_credentials
-from . import foreign
+from . import foreign, point_in_time
 from .lookup import open_repository
-from .rebuild import database_for, fill, parts, problems, scratch_database
+from .rebuild import database_for, fill, parts, problems
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class RestoreReport:
     tables: Sequence[str] = ()
     rows: Optional[int] = None
     kept: Optional[str] = None
+    recovered: Optional[dict[str, Any]] = None
     notes: Sequence[str] = ()
     size_bytes: int = 0
     duration_seconds: float = 0.0
@@ -56,6 +58,8 @@ def restore(
     to: Optional[str] = None,
     tables: Sequence[str] = (),
     replace: bool = False,
+    target: Optional[Target] = None,
+    tablespaces: Optional[Mapping[str, str]] = None,
     dry_run: bool = False,
     progress: Progress = SILENCE,
 ) -> RestoreReport:
@@ -63,17 +67,25 @@ def restore(
 
     ``to`` is a URL or a path; without it the job's source is the target. ``replace`` allows what
     is there to be overwritten (it is kept beside). With ``tables`` only these are copied into
-    the target. Raises before anything is changed unless the restore is complete and proven.
+    the target. With ``target`` the log archive brings the backup forward; for ``latest`` it is then the
+    backup that is nearest before it. ``tablespaces`` are new folders by the old ones, or by
+    numbers. Raises before anything is changed unless the restore is complete and proven.
     """
-    target = _target(job, to)
     store = open_repository(job)
     with ExitStack() as stack:
         known = _known(store, job, backup)
+        if target is not None and known is None:
+            raise UsageError(f"no log fits to the plain file {backup!r}", "leave the target out, or name a backup")
+        plan = None if target is None or known is None else point_in_time.plan(job, store, known[0], backup, target)
+        if known is not None and plan is not None:
+            known = (known[0], plan.backup)
+        place = _target(job, to, None if known is None else known[1])
         if known is None:
-            work: _Work = _ForeignWork(job, backup, target, tables, replace, progress)
+            work: _Work = _ForeignWork(job, backup, place, tables, replace, progress)
         else:
             stack.enter_context(store.lock(job.name, shared=True, wait=job.limits.lock_wait))
-            work = _BackupWork(job, store, known[0], known[1], target, tables, replace, progress)
+            work = _BackupWork(job, store, known[0], known[1], place, tables, replace, progress, plan)
+        work.tablespaces = dict(tablespaces or {})
         if dry_run:
             return work.plan()
         action = stack.enter_context(audited("restore", job, [work.name]))
@@ -82,14 +94,22 @@ def restore(
         return report
 
 
-def _target(job: Job, to: Optional[str]) -> Source:
+def _target(job: Job, to: Optional[str], manifest: Optional[Manifest]) -> Source:
     if to is None:
         if job.source is None:
             raise UsageError("there is no target to restore to", "give --to, or the source of the job")
         return job.source
+    tools = job.source.tools if job.source else None
     if "://" not in to:
-        return Source(url_of_file(to))
-    return Source(to, job.source.password_file if job.source else None)
+        return Source(_kind(job, manifest).url_of_place(to), tools=tools)
+    return Source(to, job.source.password_file if job.source else None, tools=tools)
+
+
+def _kind(job: Job, manifest: Optional[Manifest]) -> type[Database]:
+    """What a target must be: of the backup's kind, of the source's for a file that says nothing."""
+    if manifest is not None:
+        return kind_of(manifest)
+    return type(open_database(job.source)) if job.source is not None else kind_of_files()
 
 
 def _known(store: Store, job: Job, backup: str) -> Optional[tuple[Catalog, Manifest]]:
@@ -122,7 +142,11 @@ class _Work:
 
     name: str
     proven: bool
+    sound = False
+    origin: Optional[SourceIdentity] = None
     notes: tuple[str, ...] = ()
+    recovered: Optional[dict[str, Any]] = None
+    tablespaces: Mapping[str, str] = {}
 
     def __init__(self, job: Job, target: Source, tables: Sequence[str], replace: bool, progress: Progress) -> None:
         self.job = job
@@ -136,7 +160,7 @@ class _Work:
         """The target."""
         raise NotImplementedError
 
-    def build(self, restoration: Any) -> None:
+    def build(self, restoration: Restoration) -> None:
         """Fill ``restoration`` and prove it."""
         raise NotImplementedError
 
@@ -146,39 +170,49 @@ class _Work:
 
     def run(self) -> RestoreReport:
         """Build, prove, take over."""
-        report = self._copy_tables() if self.tables else self._whole()
-        return with_changes(
-            report, size_bytes=self.size_bytes(), duration_seconds=round(time.monotonic() - self.begun, 3)
-        )
-
-    def _whole(self) -> RestoreReport:
-        with self.database().restoration(replace=self.replace) as restoration:
+        with self._restoration() as restoration:
             self.build(restoration)
-            self.progress.step("taking over")
-            kept = restoration.take_over()
-        return RestoreReport(self.name, without_credentials(self.target.url), self.proven, kept=kept, notes=self.notes)
-
-    def _copy_tables(self) -> RestoreReport:
-        target = self.database()
-        target.check()
-        with scratch_folder() as scratch, target.restoration(replace=False, scratch=scratch) as restoration:
-            self.build(restoration)
-            self.progress.step(f"copying {', '.join(self.tables)}")
-            copied = target.restore_tables(restoration.location(), self.tables, replace=self.replace)
-        rows = sum(copied.rows.values())
+            self.progress.step(f"copying {', '.join(self.tables)}" if self.tables else "taking over")
+            taken = restoration.take_over()
         return RestoreReport(
-            self.name, without_credentials(self.target.url), self.proven, self.tables, rows, copied.kept, self.notes
+            self.name,
+            without_credentials(self.target.url),
+            self.proven,
+            self.tables,
+            rows=sum(taken.rows.values()) if self.tables else None,
+            kept=taken.kept,
+            recovered=self.recovered,
+            notes=(*self.notes, *taken.notes),
+            size_bytes=self.size_bytes(),
+            duration_seconds=round(time.monotonic() - self.begun, 3),
         )
+
+    @contextmanager
+    def _restoration(self) -> Iterator[Restoration]:
+        """The restoration that was asked for; a folder for it is only made if it needs one."""
+        with ExitStack() as stack:
+            folder = cache(lambda: stack.enter_context(scratch_folder()))
+            request = RestoreRequest(
+                folder,
+                self.replace,
+                self.tables,
+                sound=self.sound,
+                limits=self.job.limits,
+                origin=self.origin,
+                tablespaces=self.tablespaces,
+            )
+            database = self.database()
+            if self.tablespaces and (self.tables or not database.maps_tablespaces):
+                raise UsageError(
+                    "only a whole physical backup of PostgreSQL is restored with its tablespaces elsewhere",
+                    "leave --tablespace-map out",
+                )
+            yield stack.enter_context(database.restoration(request))
 
     def plan(self) -> RestoreReport:
         """What :meth:`run` would do; refuses what it would refuse at once."""
-        database = self.database()
-        if self.tables:
-            database.check()
-            replaces = self.replace
-        else:
-            with database.restoration(replace=self.replace) as restoration:
-                replaces = restoration.replaces()
+        with self._restoration() as restoration:
+            replaces = restoration.replaces()
         plan = {
             "backup": self.name,
             "to": without_credentials(self.target.url),
@@ -187,6 +221,7 @@ class _Work:
             "proven": self.proven,
             "size_bytes": self.size_bytes(),
             "needs": self.needs(),
+            **({"recovery": recovery} if (recovery := self.recovery()) is not None else {}),
             "notes": list(self.notes),
         }
         return RestoreReport(self.name, without_credentials(self.target.url), self.proven, plan=plan)
@@ -194,6 +229,10 @@ class _Work:
     def needs(self) -> list[str]:
         """The files that are read."""
         raise NotImplementedError
+
+    def recovery(self) -> Optional[dict[str, Any]]:
+        """How far log brings it forward, where it does."""
+        return None
 
 
 class _BackupWork(_Work):
@@ -209,24 +248,30 @@ class _BackupWork(_Work):
         tables: Sequence[str],
         replace: bool,
         progress: Progress,
+        plan: Optional[point_in_time.Plan] = None,
     ) -> None:
         super().__init__(job, target, tables, replace, progress)
         self.name = manifest.id
-        self.proven = manifest.proof.level != "none"
+        self._plan = plan
+        self.sound = manifest.proof.level != "none"
+        self.proven = self.sound or manifest.proof.image_sha256 is not None
         self._store = store
         self._manifest = manifest
-        self._artifacts = parts(catalog, manifest, scratch_database(manifest))
+        self.origin = manifest.source
+        self._artifacts = parts(catalog, manifest)
         standing = catalog.standing(manifest.id)
         if standing.state == "bad":
             self.notes = (f"{manifest.id} is known to be bad: {standing.reason}",)
         if not self.proven:
             self.notes += ("unproven: this backup was taken with proof.level none",)
+        if plan is not None:
+            self.notes += plan.notes
 
     def database(self) -> Database:
         """The target, which must be of the backup's kind."""
         return database_for(self.target, self._manifest)
 
-    def build(self, restoration: Any) -> None:
+    def build(self, restoration: Restoration) -> None:
         """From the chain; raises ``ProofError`` when it is not what was backed up."""
         fill(restoration, self._artifacts, self.job, self._store, self.progress)
         self.progress.step(f"proving {self.name}")
@@ -237,14 +282,30 @@ class _BackupWork(_Work):
                 + (f" (and {len(found) - 1} more)" if len(found) > 1 else ""),
                 "restore an earlier backup; nothing was changed",
             )
+        if self._plan is not None:
+            self.progress.step(f"recovering to {self._plan.recovery.target}")
+            done = restoration.recover(self._plan.recovery)
+            self.recovered = {
+                **self._plan.to_json(),
+                "timeline": done.timeline or self._plan.recovery.line.timeline,
+                "stopped": done.stopped,
+                "paused": done.paused,
+            }
+
+    def _log(self) -> Sequence[Artifact]:
+        return [record.artifact for record in self._plan.records] if self._plan is not None else ()
 
     def size_bytes(self) -> int:
-        """Of the whole chain."""
-        return sum(artifact.raw_size_bytes for artifact in self._artifacts)
+        """Of the whole chain, and the log after it."""
+        return sum(artifact.raw_size_bytes for artifact in [*self._artifacts, *self._log()])
 
     def needs(self) -> list[str]:
-        """The artifacts of the chain."""
-        return [artifact.file for artifact in self._artifacts]
+        """The artifacts of the chain, and the log after it."""
+        return [artifact.file for artifact in [*self._artifacts, *self._log()]]
+
+    def recovery(self) -> Optional[dict[str, Any]]:
+        """The plan of the recovery."""
+        return None if self._plan is None else self._plan.to_json()
 
 
 class _ForeignWork(_Work):
@@ -264,7 +325,7 @@ class _ForeignWork(_Work):
         """The target."""
         return open_database(self.target)
 
-    def build(self, restoration: Any) -> None:
+    def build(self, restoration: Restoration) -> None:
         """From the file; raises ``ProofError`` when the database finds it damaged."""
         with closing(foreign.open_file(self.name)) as file:
             self.progress.step(f"restoring {self.name}")

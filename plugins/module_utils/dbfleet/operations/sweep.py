@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from .. import names
 from ..catalog import Catalog
+from ..errors import AppendOnlyError
 from ..stores.base import Store
 
 
@@ -19,11 +20,25 @@ def leftovers(catalog: Catalog) -> list[str]:
 
 
 def sweep(catalog: Catalog) -> list[str]:
-    """Remove the :func:`leftovers` of the catalog's job; returns their names."""
-    found = leftovers(catalog)
-    for file in found:
-        catalog.store.remove(file)
-    return found
+    """Remove the :func:`leftovers` of the catalog's job; returns the names of those that went.
+
+    Where the store keeps everything from us they stay, until an account that may remove prunes.
+    """
+    gone = []
+    for file in leftovers(catalog):
+        if not discard(catalog.store, file):
+            break
+        gone.append(file)
+    return gone
+
+
+def discard(store: Store, file: str) -> bool:
+    """Remove what nobody needs any more; false where the store keeps it: a later sweep takes it then."""
+    try:
+        store.remove(file)
+    except AppendOnlyError:
+        return False
+    return True
 
 
 def _half_written(catalog: Catalog) -> Iterator[str]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Optional
 
 from .. import manifests, names
 from ..audit import audited
 from ..catalog import Catalog, read_catalog
-from ..databases.base import Database, Restoration
+from ..databases.base import Restoration, RestoreRequest
+from ..databases.registry import kind_of
 from ..errors import DamagedError, NotFoundError, ProofError, ToolError, UsageError
 from ..host import host_name
-from ..model import Finding, Job, Manifest, Proof, ProofRecord
+from ..model import Artifact, Finding, Job, Manifest, Proof, ProofRecord
 from ..progress import SILENCE, Progress
 from ..proof import compare
 from ..scratch import scratch_folder
@@ -114,27 +116,33 @@ class _Verification:
 
     def _structure(self) -> list[Finding]:
         """Build it in scratch; the database must find it sound, at level ``restore`` also equal."""
-        database = scratch_database(self._manifest)
         try:
-            with ExitStack() as stack:
-                scratch = stack.enter_context(scratch_folder())
-                restoration = stack.enter_context(database.restoration(replace=False, scratch=scratch))
-                artifacts = parts(self._catalog, self._manifest, database)
-                fill(restoration, artifacts, self._job, self._store, self._progress, self._throttle)
+            with self._trial(parts(self._catalog, self._manifest)) as restoration:
                 self._progress.step(f"examining {self._manifest.id}")
                 findings = self._examine(restoration)
-            return findings or self._other_forms(database)
+            return findings or self._other_forms()
         except (DamagedError, ProofError) as error:
             return [Finding(self._manifest.id, error.message, error.remedy)]
         except NotFoundError as error:  # an artifact of its chain
             return [Finding(self._manifest.id, error.message, ELSEWHERE)]
+
+    @contextmanager
+    def _trial(self, artifacts: Sequence[Artifact]) -> Iterator[Restoration]:
+        """What ``artifacts`` build, for as long as the context lasts."""
+        database = scratch_database(self._job, self._manifest)
+        with ExitStack() as stack:
+            folder = cache(lambda: stack.enter_context(scratch_folder()))
+            request = RestoreRequest(folder, trial=True, limits=self._job.limits, origin=self._manifest.source)
+            restoration = stack.enter_context(database.restoration(request))
+            fill(restoration, artifacts, self._job, self._store, self._progress, self._throttle)
+            yield restoration
 
     def _examine(self, restoration: Restoration) -> list[Finding]:
         identity = self._manifest.id
         damage = [Finding(identity, line, ELSEWHERE) for line in restoration.check(thorough=True)]
         if damage:
             return damage
-        expected = self._manifest.proof
+        expected = restoration.scope(self._manifest.proof)
         if self._level != "restore":
             expected = replace(expected, level="none", tables={}, schema_sha256=None, image_sha256=None)
         self._measured = restoration.prove(expected)
@@ -158,23 +166,20 @@ class _Verification:
             return [Finding(self._manifest.id, f"proof.command: {error.message}", "see what the program says")]
         return []
 
-    def _other_forms(self, database: Database) -> list[Finding]:
-        """Every artifact that is a whole database by itself must build the same one."""
-        best = database.restore_roles[0]
+    def _other_forms(self) -> list[Finding]:
+        """Every other set of artifacts that is a whole database by itself must build the same one."""
         findings: list[Finding] = []
-        for artifact in self._manifest.artifacts:
-            if artifact.role == best or artifact.role not in database.restore_roles or self._manifest.parent:
-                continue
-            with (
-                scratch_folder() as scratch,
-                database.restoration(replace=False, scratch=scratch) as restoration,
-            ):
-                fill(restoration, [artifact], self._job, self._store, self._progress, self._throttle)
-                findings += [Finding(artifact.file, line, ELSEWHERE) for line in restoration.check(thorough=True)]
-                if not findings:
-                    expected = replace(self._manifest.proof, image_sha256=None)
+        if self._manifest.parent:
+            return findings
+        for form in kind_of(self._manifest).forms(self._manifest.artifacts)[1:]:
+            name = ", ".join(artifact.file for artifact in form)
+            with self._trial(form) as restoration:
+                damage = restoration.check(thorough=True)
+                findings += [Finding(name, line, ELSEWHERE) for line in damage]
+                if not damage:
+                    expected = replace(restoration.scope(self._manifest.proof), image_sha256=None)
                     differing = compare(expected, restoration.prove(expected))
-                    findings += [replace(one, object=f"{artifact.file}: {one.object}") for one in differing]
+                    findings += [replace(one, object=f"{name}: {one.object}") for one in differing]
         return findings
 
     def _record(self, started_at: datetime, findings: Sequence[Finding]) -> None:
