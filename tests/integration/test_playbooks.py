@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +281,20 @@ def test_a_fleet_is_not_restored_by_accident(ansible: Ansible, tmp_path: Path) -
     )
     assert ambiguous.code == 2
     assert "Say which job to restore" in ambiguous.output
+
+
+def test_one_table_comes_back_and_the_others_stay(ansible: Ansible, tmp_path: Path) -> None:
+    make_database(tmp_path / "one.db")
+    inventory = fleet(tmp_path, first={"dbfleet_jobs": [job(tmp_path, "one")]})
+    ansible.playbook("dbfleet.recovery.backup", "-i", inventory).good()
+    make_database(tmp_path / "other.db", rows=3).replace(tmp_path / "one.db")
+    with sqlite3.connect(tmp_path / "one.db") as live:
+        live.execute("CREATE TABLE newer(x)")
+    partial = ("dbfleet.recovery.partial_restore", "-i", inventory, "-l", "first", "-e", "dbfleet_replace=true")
+    nothing = ansible.playbook(*partial)
+    assert nothing.code == 2 and "Say which tables to restore" in nothing.output
+    done = ansible.playbook(*partial, "-e", '{"dbfleet_tables": ["prompts"]}').good()
+    assert "restored tables prompts of one_backup_" in done.output
+    assert rows_of(tmp_path / "one.db") == 100
+    with sqlite3.connect(tmp_path / "one.db") as live:
+        assert live.execute("SELECT count(*) FROM newer").fetchall() == [(0,)]

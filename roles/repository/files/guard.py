@@ -1,0 +1,250 @@
+"""What a backup server does by itself: ``guard.py seal|watch|keep CONFIGURATION``.
+
+``seal`` (as root, every minute) takes what hosts have committed out of their hands: a stored file gets the owner of
+the repository and the mode 0440, so that its host can go on reading it, and can neither change nor rename nor remove
+it. The folder is sticky, so the kernel sees to that, whatever the host's key is used for.
+
+``watch`` (as root) measures free space and what each account uses, and fails where it is too little or too much.
+
+``keep`` (as root, which seals first) verifies and prunes every job of every host, as the owner and by SFTP, so that it
+and a backup that is under way see each other's locks.
+
+It needs Python 3.9 and nothing else. What it cannot do for one host stops nothing for the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pwd
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+SEALED = 0o440
+SEALED_FOLDER = 0o750
+SHARED_FOLDER = 0o3770  # of leases, logs and backups that are under way: of the owner, who sweeps, and of the host
+ACCESS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+DEEPEST = 8  # folders below a host's; backups have one
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+
+def main(verb: str, file: str) -> int:
+    """Do one thing for every account; 0 when all of it was done and found good, else 1."""
+    configuration = read(file)
+    configuration["accounts"] = {
+        account: read(os.path.join(configuration["jobs"], account, "account.json"))
+        for account in sorted(os.listdir(configuration["jobs"]))
+    }
+    problems = 0
+    for problem in {"seal": seal, "watch": watch, "keep": keep}[verb](configuration):
+        problems += 1
+        print(problem, file=sys.stderr, flush=True)
+    return 1 if problems else 0
+
+
+def read(file: str) -> dict[str, Any]:
+    """What a file of JSON says."""
+    with open(file, encoding="utf-8") as opened:
+        return dict(json.load(opened))
+
+
+def folder_of(configuration: dict[str, Any], account: str) -> str:
+    """Where the account's backups are."""
+    return os.path.join(configuration["root"], account, "backups")
+
+
+# --- sealing -------------------------------------------------------------------------------
+
+
+def seal(configuration: dict[str, Any]) -> Iterator[str]:
+    """Seal what is committed; yields what is wrong."""
+    for account in configuration["accounts"]:
+        try:
+            sealed, strange = seal_account(configuration, account)
+        except (KeyError, OSError) as error:
+            yield f"{account}: {error}"
+            continue
+        if sealed:
+            print(f"{account}: {sealed} files sealed", flush=True)
+        for name in strange:
+            yield f"{account}: {name!r} is no file that a backup stores: look at it, then remove it"
+
+
+def seal_account(configuration: dict[str, Any], account: str) -> tuple[int, list[str]]:
+    """How many files of one account were sealed, and the names of what cannot be."""
+    sealer = Sealer(pwd.getpwnam(account).pw_uid, pwd.getpwnam(configuration["owner"]).pw_uid)
+    folder = os.open(folder_of(configuration, account), ACCESS | os.O_DIRECTORY)
+    try:
+        return sealer.folder(folder)
+    finally:
+        os.close(folder)
+
+
+class Sealer:
+    """Seals what belongs to ``host``. Names are the host's choice, so each is opened once and never followed."""
+
+    def __init__(self, host: int, owner: int) -> None:
+        self.host = host
+        self.owner = owner
+
+    def folder(self, folder: int, above: str = "", depth: int = 0) -> tuple[int, list[str]]:
+        """How many files below the open ``folder`` were sealed, and the names of what is neither file nor folder."""
+        sealed, strange = 0, []
+        names = set(os.listdir(folder))
+        for name in sorted(names):
+            try:
+                found = os.lstat(name, dir_fd=folder)
+                if stat.S_ISDIR(found.st_mode):
+                    if found.st_uid not in (self.host, self.owner) or stat.S_IMODE(found.st_mode) == SEALED_FOLDER:
+                        continue
+                    inner, more = self.subfolder(folder, name, f"{name}.manifest.json" in names, above, depth)
+                    sealed += inner
+                    strange += more
+                elif found.st_uid != self.host or name.startswith("."):
+                    continue  # sealed, or on its way to its name
+                elif not stat.S_ISREG(found.st_mode):
+                    strange.append(above + name)
+                else:
+                    sealed += self.file(folder, name)
+            except FileNotFoundError:
+                continue  # it went, or got its name, in this moment
+            except OSError:
+                strange.append(above + name)
+        return sealed, strange
+
+    def file(self, folder: int, name: str) -> bool:
+        """Seal one file, unless it is just getting its name (by a second link, as OpenSSH renames)."""
+        opened = os.open(name, ACCESS, dir_fd=folder)
+        try:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != self.host or found.st_nlink != 1:
+                return False
+            os.fchmod(opened, SEALED)  # first: what is the owner's already is not looked at again
+            os.fchown(opened, self.owner, -1)
+            return True
+        finally:
+            os.close(opened)
+
+    def subfolder(self, folder: int, name: str, committed: bool, above: str, depth: int) -> tuple[int, list[str]]:
+        """All folders are the owner's. The host may write into one as long as the manifest of it is missing."""
+        if depth >= DEEPEST:
+            return 0, [above + name]
+        opened = os.open(name, ACCESS | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            mode = SEALED_FOLDER if committed and not name.startswith(".") else SHARED_FOLDER
+            found = os.fstat(opened)
+            sealed, strange = (0, []) if name.startswith(".") else self.folder(opened, f"{above}{name}/", depth + 1)
+            if found.st_uid != self.owner or stat.S_IMODE(found.st_mode) != mode:
+                os.fchown(opened, self.owner, -1)
+                os.fchmod(opened, mode)
+            if mode == SEALED_FOLDER:  # what came in between
+                more, others = self.folder(opened, f"{above}{name}/", depth + 1)
+                sealed, strange = sealed + more, sorted({*strange, *others})
+            return sealed, strange
+        finally:
+            os.close(opened)
+
+
+# --- watching ------------------------------------------------------------------------------
+
+
+def watch(configuration: dict[str, Any]) -> Iterator[str]:
+    """Say what is used; yields what is too much, and free space that is too little."""
+    disk = os.statvfs(configuration["root"])
+    total, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+    least = size_of(configuration["min_free"], total)
+    print(f"{configuration['root']}: {show(free)} of {show(total)} free", flush=True)
+    if free < least:
+        least_said = configuration["min_free"]
+        yield f"{configuration['root']}: {show(free)} free is less than {least_said}: make room, or prune"
+    if disk.f_files and disk.f_favail < disk.f_files // 50:
+        yield f"{configuration['root']}: {disk.f_favail} of {disk.f_files} inodes free: make room, or prune"
+    for account, settings in configuration["accounts"].items():
+        used, problems = usage(folder_of(configuration, account))
+        quota = size_of(settings.get("quota") or "0", total)
+        print(f"{account}: {show(used)} used{f' of {show(quota)}' if quota else ''}", flush=True)
+        for problem in problems:
+            yield f"{account}: {problem}"
+        if quota and used > quota * 9 // 10:
+            said = "above" if used > quota else "near"
+            yield f"{account}: {show(used)} used is {said} its quota of {show(quota)}: raise it, or keep less"
+
+
+def usage(folder: str) -> tuple[int, list[str]]:
+    """Bytes on disk below ``folder``, and what could not be read."""
+    problems: list[str] = []
+    used = 0
+    for place, _folders, files in os.walk(folder, onerror=lambda error: problems.append(str(error))):
+        for file in files:
+            try:
+                used += os.lstat(os.path.join(place, file)).st_blocks * 512
+            except FileNotFoundError:
+                continue
+    return used, problems
+
+
+def size_of(text: str, total: int) -> int:
+    """Bytes of ``10%`` of ``total``, ``20G`` or a plain number."""
+    text = str(text).strip().upper()
+    if text.endswith("%"):
+        return int(total * float(text[:-1]) / 100)
+    unit = text.rstrip("IB").lstrip("0123456789.")
+    return int(float(text.rstrip("IB")[: -len(unit) or None]) * UNITS[unit])
+
+
+def show(size: float) -> str:
+    """``1.5 GiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    raise ValueError(size)
+
+
+# --- keeping -------------------------------------------------------------------------------
+
+
+def keep(configuration: dict[str, Any]) -> Iterator[str]:
+    """Verify and prune each job; yields each that failed. What is not verified is not pruned."""
+    for account, settings in configuration["accounts"].items():
+        for job in settings.get("jobs", []):
+            verbs = [["verify", "all", "--level", "checksum"]] if job.get("verify", True) else []
+            for verb in (*verbs, ["prune"]):
+                code = run(configuration, account, [*verb, "--job", job["name"]])
+                if code:
+                    yield f"{account}: {verb[0]} of {job['name']} failed ({code})"
+                    break
+
+
+def run(configuration: dict[str, Any], account: str, words: list[str]) -> int:
+    """The command as the owner, with the jobs of one account; once more if a backup ended meanwhile, not yet sealed."""
+    print(f"{account}: {' '.join(words)}", flush=True)
+    owner = pwd.getpwnam(configuration["owner"])
+    jobs = os.path.join(configuration["jobs"], account)
+    code = 0
+    for _attempt in range(3):
+        with contextlib.suppress(KeyError, OSError):  # seal says what is wrong
+            seal_account(configuration, account)
+        done = subprocess.run(
+            [configuration["command"], *words],
+            env={**os.environ, "DBFLEET_CONFIG_DIR": jobs, "HOME": owner.pw_dir},
+            stdin=subprocess.DEVNULL,
+            user=owner.pw_uid,
+            group=owner.pw_gid,
+            extra_groups=[],
+            check=False,
+        )
+        code, again = done.returncode, 0
+        with contextlib.suppress(KeyError, OSError):
+            again = seal_account(configuration, account)[0] if code else 0
+        if not again:
+            break
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
