@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The sidecar: its image is built and run with podman, beside a database in a volume and one on the network.
+# No image registry is needed: the base is made of Debian's packages. DBFLEET_SIDECAR_BASE names another base that
+# has what the test needs (Python 3, zstd, MariaDB's client and server, PyMySQL). Arguments are passed on to pytest.
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+"$ROOT/scripts/dev/venv.sh" dev
+"$ROOT/scripts/dev/pyz.sh"
+export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
+for command in podman runc; do need_command $command $command "the sidecar is a container"; done
+for library in netavark aardvark-dns; do
+  [ -x "/usr/lib/podman/$library" ] || need_apt "containers find each other by name" "$library"
+done
+[ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the containers" iptables
+
+default=localhost/dbfleet-sidecar-base:bookworm
+base=${DBFLEET_SIDECAR_BASE:-$default}
+if ! podman image exists "$base"; then
+  [ "$base" = "$default" ] || die "there is no image $base: pull it, or unset DBFLEET_SIDECAR_BASE"
+  need_command mmdebstrap mmdebstrap "builds the base of the sidecar"
+  work=$(mktemp -d)
+  trap 'rm -rf -- "$work"' EXIT
+  say "building $base with Debian's packages: the base of the sidecar (once, a minute)"
+  as_root mmdebstrap --quiet --variant=minbase bookworm "$work/rootfs.tar" \
+    --include=python3,zstd,mariadb-client,mariadb-server,python3-pymysql,tzdata,ca-certificates
+  podman import --quiet "$work/rootfs.tar" "$base" >/dev/null
+fi
+say "podman build containers/sidecar"
+podman build --quiet --format docker --build-arg "BASE=$base" --build-arg PACKAGES= --file containers/sidecar/Containerfile \
+  --tag localhost/dbfleet-sidecar:test . >/dev/null
+say "pytest tests/sidecar"
+DBFLEET_SIDECAR_BASE=$base "$VENV/bin/python" -m pytest tests/sidecar "$@"
