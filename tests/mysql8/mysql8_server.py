@@ -1,0 +1,150 @@
+"""MySQL 8.0 for tests: the server and its tools for Windows, under Wine.
+
+The engine knows nothing of Wine: it finds ``mysqldump`` and ``mysql`` in a folder, as it would on any host.
+What differs there is in the wrappers: the end of lines, and arguments that are not ASCII, which do not arrive.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pymysql
+from mysql_server import AnyServer, free_port
+
+from dbfleet.model import Limits
+
+PATIENT = Limits(lock_wait=60, min_free="0")  # tools start slowly under Wine
+BUILD = Path(__file__).parents[2] / "build" / "mysql8"
+PROGRAMS = BUILD / "package" / "server" / "bin"
+PREFIX = BUILD / "prefix"
+SETTINGS = """[mysqld]
+basedir=Z:{programs}
+datadir=Z:{folder}/data
+tmpdir=Z:{folder}
+port={port}
+bind-address=127.0.0.1
+mysqlx=0
+server_id=1
+gtid_mode=ON
+enforce_gtid_consistency=ON
+innodb_use_native_aio=0
+innodb_flush_method=normal
+innodb_buffer_pool_size=64M
+innodb_flush_log_at_trx_commit=0
+innodb_doublewrite=0
+sync_binlog=0
+event_scheduler=OFF
+lower_case_table_names={lower_case}
+"""
+WRAPPER = """#!/bin/bash
+set -o pipefail
+unset DISPLAY
+export WINEPREFIX={prefix} WINEDEBUG=-all LC_ALL=C.UTF-8
+# Text that a program for Windows writes ends every line with CR LF.
+wine {program} "$@" | LC_ALL=C sed 's/\\r$//'
+"""
+
+
+def environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    return {**kept, "WINEPREFIX": str(PREFIX), "WINEDEBUG": "-all"}
+
+
+class Mysql8(AnyServer):
+    """A MySQL 8.0 with GTIDs and a binary log, whose data end with the test run."""
+
+    clients = ("mysql", "mysqldump")
+    dump_options = ("--set-gtid-purged=OFF",)
+
+    def __init__(self, *, lower_case: int = 2) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mysql8-"))
+        self.port = free_port()
+        self.scratch = self.url("")
+        self._process: subprocess.Popen[bytes] | None = None
+        (self.folder / "my.ini").write_text(
+            SETTINGS.format(programs=PROGRAMS.parent, folder=self.folder, port=self.port, lower_case=lower_case)
+        )
+        self.tools = str(self.folder / "tools")
+        self._install_tools()
+        atexit.register(self.remove)
+        # initialisation does all its work, and then never ends
+        self._run("--initialize-insecure", until="Bootstrapping complete", also="Shutdown completed")
+        self.kill()
+        self.start()
+
+    def _install_tools(self) -> None:
+        Path(str(self.tools)).mkdir()
+        for name in self.clients:
+            path = Path(str(self.tools)) / name
+            path.write_text(WRAPPER.format(prefix=PREFIX, program=PROGRAMS / f"{name}.exe"))
+            path.chmod(0o755)
+
+    def start(self) -> None:
+        self._run(until="ready for connections")
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.connect().close()
+                return
+            except pymysql.Error:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+
+    def _run(self, *options: str, until: str, also: str = "") -> None:
+        """Start the server, and wait until its log says so."""
+        log = self.folder / "log"
+        with open(log, "wb") as output:
+            # its output must be a pipe, and nobody may wait for that pipe's end: helpers of Wine keep it open
+            pump = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output, stderr=output)
+            self._process = subprocess.Popen(
+                ["wine", str(PROGRAMS / "mysqld.exe"), f"--defaults-file=Z:{self.folder}/my.ini", "--no-monitor"]
+                + ["--console", "--log-error-verbosity=3", *options],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=pump.stdin,
+                stderr=pump.stdin,
+            )
+            assert pump.stdin is not None
+            pump.stdin.close()
+        deadline = time.monotonic() + 180
+        while True:
+            words = log.read_text(errors="replace")
+            if until in words and also in words:
+                return
+            assert self._process.poll() is None and time.monotonic() < deadline, words[-3000:]
+            time.sleep(0.1)
+
+    def kill(self) -> None:
+        """As a crash does."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def native(self, tool: str, *arguments: str, stdin: bytes = b"") -> bytes:
+        assert all(argument.isascii() for argument in arguments), "Wine does not hand them on"
+        return super().native(tool, *arguments, stdin=stdin)
+
+
+_server: list[Any] = []
+
+
+def server() -> Mysql8:
+    """The one server of this test process."""
+    if not _server:
+        _server.append(Mysql8())
+    return _server[0]  # type: ignore[no-any-return]
