@@ -47,8 +47,8 @@ def kept_up_to(job: Job) -> int:
 
 
 def position(server: Server) -> int:
-    """Up to where the server has written its log."""
-    ((lsn,),) = ask(server.source(), "SELECT pg_current_wal_flush_lsn()::text")
+    """Up to where the server's log leads: the last commits may not be on its disk yet, as they need not wait for it."""
+    ((lsn,),) = ask(server.source(), "SELECT pg_current_wal_insert_lsn()::text")
     return read_lsn(lsn)
 
 
