@@ -39,7 +39,9 @@ options:
     description: The text of the host's job files by name. Whether to prune by default follows from them.
     type: dict
   command:
-    description: The words that come before the arguments of each run, a program first.
+    description:
+      - The words that come before the arguments of each run, a program first. On Windows, a program that is a
+        C(.bat) is run by cmd.exe.
     type: list
     elements: str
     required: true
@@ -51,6 +53,14 @@ options:
     description: Niceness of the run, 0 to 19. Windows gets the priority that comes nearest.
     type: int
     default: 0
+  retries:
+    description: How often the Task Scheduler tries a failed task again.
+    type: int
+    default: 0
+  retry_after:
+    description: How long it waits before, such as V(10m).
+    type: str
+    default: 10m
   catch_up:
     description: Whether a missed run is made up for. launchd always does so after sleep, and never after power was off.
     type: bool
@@ -90,7 +100,7 @@ from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.calendars import CalendarError, minutes
 from ..plugin_utils.schedules import ScheduleError, scheduled_runs
-from ..plugin_utils.task_scheduler import task_xml
+from ..plugin_utils.task_scheduler import TaskError, task_xml
 
 
 def scheduled_files(
@@ -104,6 +114,8 @@ def scheduled_files(
     installed: Any = None,
     window: Any = 0,
     nice: int = 0,
+    retries: int = 0,
+    retry_after: Any = "10m",
     catch_up: bool = True,
     folder: str = "/",
     log: str = "/var/log",
@@ -120,20 +132,28 @@ def scheduled_files(
             if kind == "launchd":
                 files[run["name"]] = _plist(run, line, nice, folder, log)
             else:
-                files[run["name"]] = task_xml(
-                    run["at"],
-                    description=f"dbfleet: {run['verb']} of {run['job']}",
-                    program=line[0],
-                    arguments=line[1:],
+                files[run["name"]] = _task(
+                    run,
+                    line,
                     folder=folder,
-                    user=run["user"],
                     window=end,
+                    retries=int(retries),
+                    retry_after=minutes(retry_after),
                     catch_up=catch_up,
                     priority=7 if nice else 5,  # 7 is below normal, 5 is normal
                 )
     except (ScheduleError, CalendarError) as error:
         raise AnsibleFilterError(str(error)) from error
     return files
+
+
+def _task(run: dict[str, Any], line: list[str], **options: Any) -> str:
+    what = f"{run['verb']} of {run['job']}"
+    words = {"program": line[0], "arguments": line[1:], "user": run["user"], "description": f"dbfleet: {what}"}
+    try:
+        return task_xml(run["at"], **words, **options)
+    except (TaskError, CalendarError) as error:
+        raise AnsibleFilterError(f"{what}: {error}") from error
 
 
 def _plist(run: dict[str, Any], line: list[str], nice: int, folder: str, log: str) -> str:

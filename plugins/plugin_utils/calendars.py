@@ -142,6 +142,11 @@ def launchd(calendar: Calendar) -> list[dict[str, int]]:
     return times
 
 
+def task_scheduler(calendar: Calendar) -> str:
+    """Nothing, because the Task Scheduler takes a whole document: only refuses the words of another scheduler."""
+    return _only("task_scheduler", "the Task Scheduler", calendar) if calendar.raw else ""
+
+
 def _raw(text: str, kind: str, words: str) -> Calendar:
     if not words or not words.isprintable():
         raise CalendarError(f"{text!r} says nothing after {kind}")

@@ -22,7 +22,12 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "sync": ("to",),
 }
 KEYS = ("name", "user", "writable", *VERBS)
-KINDS = {"systemd": calendars.on_calendar, "cron": calendars.cron, "launchd": calendars.launchd}
+KINDS = {
+    "systemd": calendars.on_calendar,
+    "cron": calendars.cron,
+    "launchd": calendars.launchd,
+    "task_scheduler": calendars.task_scheduler,
+}
 
 
 class ScheduleError(ValueError):
@@ -135,7 +140,7 @@ def _arguments(name: str, verb: str, mapping: Mapping[str, Any]) -> list[str]:
 
 def _say(name: str, verb: str, kind: str, calendar: Calendar) -> Any:
     if kind not in KINDS:
-        return ""  # the Task Scheduler takes a whole document
+        return ""  # a scheduler of its own, which reads `at`
     return _checked(KINDS[kind], calendar, f"{verb} of {name}")
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import plistlib
 from typing import Any
-from xml.etree import ElementTree as Xml
 
 import pytest
 from test_calendars import plugin
 
 schedules = plugin("plugin_utils.schedules")
-task_scheduler = plugin("plugin_utils.task_scheduler")
-calendars = plugin("plugin_utils.calendars")
 
 DEFAULTS = {"user": "dbfleet", "backup": "daily 01:00", "verify": "weekly sun 03:00", "prune": "", "sync": ""}
 
@@ -59,6 +56,13 @@ def test_the_words_of_the_command() -> None:
         ["prune", "--job", "app"],
         ["sync", "--job", "app", "--to", "file:///mnt/off%20site"],
     ]
+
+
+@pytest.mark.parametrize("kind", ["systemd", "cron", "launchd", "task_scheduler"])
+def test_every_scheduler_refuses_the_words_of_another_in_one_line(kind: str) -> None:
+    words = "cron 0 1 * * *" if kind != "cron" else "oncalendar daily"
+    message = refusal({"name": "app", "backup": words}, kind=kind)
+    assert "backup of app" in message and "cannot be said to" in message and "\n" not in message
 
 
 def test_a_run_may_write_where_its_job_writes() -> None:
@@ -142,76 +146,3 @@ def test_the_file_of_launchd() -> None:
     assert plist["ProgramArguments"] == line
     assert plist["StartCalendarInterval"] == [{"Hour": 1, "Minute": 0}]
     assert (plist["UserName"], plist["Nice"], plist["LowPriorityIO"]) == ("dbfleet", 10, True)
-
-
-# --- the Task Scheduler ---------------------------------------------------------------------
-
-
-def task(text: str, **options: Any) -> Xml.Element:
-    given = {
-        "description": "dbfleet: backup of <app>",
-        "program": r"C:\Program Files\Python\python.exe",
-        "arguments": [r"C:\ProgramData\db fleet\dbfleet.pyz", "backup", "--job", "app"],
-        "folder": r"C:\ProgramData\dbfleet",
-        "user": "S-1-5-18",
-        "window": 240,
-        "catch_up": True,
-        "priority": 7,
-        **options,
-    }
-    text = task_scheduler.task_xml(calendars.parse(text), **given)
-    return Xml.fromstring(text.partition("\n")[2])
-
-
-def text_of(root: Xml.Element, path: str) -> str:
-    found = root.find("/".join(f"{{{task_scheduler.NAMESPACE}}}{part}" for part in path.split("/")))
-    assert found is not None, path
-    return found.text or ""
-
-
-def test_a_task_of_windows() -> None:
-    root = task("daily 02:05")
-    trigger = "Triggers/CalendarTrigger"
-    assert text_of(root, f"{trigger}/StartBoundary").endswith("T02:05:00")
-    assert text_of(root, f"{trigger}/ScheduleByDay/DaysInterval") == "1"
-    assert text_of(root, "Settings/StartWhenAvailable") == "true"
-    assert text_of(root, "Settings/MultipleInstancesPolicy") == "IgnoreNew"
-    assert text_of(root, "Settings/ExecutionTimeLimit") == "PT240M"
-    assert text_of(root, "Principals/Principal/LogonType") == "ServiceAccount"
-    assert text_of(root, "Actions/Exec/Command") == r"C:\Program Files\Python\python.exe"
-    assert text_of(root, "Actions/Exec/Arguments") == r'"C:\ProgramData\db fleet\dbfleet.pyz" backup --job app'
-    assert text_of(root, "Actions/Exec/WorkingDirectory") == r"C:\ProgramData\dbfleet"
-
-
-@pytest.mark.parametrize(
-    ("text", "path", "value"),
-    [
-        ("every 15m", "Repetition/Interval", "PT15M"),
-        ("every 6h", "Repetition/Interval", "PT360M"),
-        ("weekly sun 03:00", "ScheduleByWeek/DaysOfWeek/Sunday", ""),
-        ("monthly 5 03:00", "ScheduleByMonth/DaysOfMonth/Day", "5"),
-        ("monthly 5 03:00", "ScheduleByMonth/Months/February", ""),
-    ],
-)
-def test_calendars_of_windows(text: str, path: str, value: str) -> None:
-    assert text_of(task(text), f"Triggers/CalendarTrigger/{path}") == value
-
-
-def test_windows_takes_no_words_of_others() -> None:
-    with pytest.raises(calendars.CalendarError, match="Task Scheduler"):
-        task("cron 0 2 * * *")
-
-
-@pytest.mark.parametrize(
-    ("argument", "expected"),
-    [
-        ("plain", "plain"),
-        ("", '""'),
-        ("two words", '"two words"'),
-        (r"C:\ends with\ ".strip(), '"C:\\ends with\\\\"'),
-        ('say "hi"', r'"say \"hi\""'),
-        (r"back\"slash", r'"back\\\"slash"'),
-    ],
-)
-def test_arguments_of_windows(argument: str, expected: str) -> None:
-    assert task_scheduler.quoted(argument) == expected
