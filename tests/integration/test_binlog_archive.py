@@ -25,6 +25,7 @@ from dbfleet.operations.log_archive import run  # noqa: E402
 from dbfleet.operations.log_files import fetch  # noqa: E402
 from dbfleet.operations.log_status import status  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
+from dbfleet.operations.sync import sync  # noqa: E402
 from dbfleet.stores.registry import open_store  # noqa: E402
 from dbfleet.targets import Target  # noqa: E402
 
@@ -124,6 +125,27 @@ def test_what_is_kept_brings_a_backup_forward(source: Server, tmp_path: Path) ->
             assert everything(restored) == expected
 
 
+def test_a_copy_of_the_archive_is_the_same(source: Server, tmp_path: Path) -> None:
+    job = log_job(source, tmp_path / "backups")
+    with archiver(job):
+        made(job)
+        write(source, 0)
+        source.ask("FLUSH BINARY LOGS")
+        write(source, 1)
+        wait_until_kept(job, source)
+    offsite = tmp_path / "offsite"
+    report = sync(job, str(offsite))
+    assert report.findings == () and report.log.files == 2
+    here, there = (
+        {path.name: path.read_bytes() for path in (repository / "app_log").rglob("*") if path.is_file()}
+        for repository in (tmp_path / "backups", offsite)
+    )
+    assert here == there
+    copy = status(log_job(source, offsite))["log_archive"]
+    original = status(job)["log_archive"]
+    assert {**copy, "repository": ""} == {**original, "repository": ""}
+
+
 def test_an_archiver_that_is_killed_goes_on_without_a_gap(source: Server, tmp_path: Path) -> None:
     job = log_job(source, tmp_path / "backups")
     for turn in range(3):
@@ -141,7 +163,7 @@ def test_an_archiver_that_is_killed_goes_on_without_a_gap(source: Server, tmp_pa
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert len(same_as_on_the_server(job, source, tmp_path)) == 4
-    assert shelf_of(job).orphans() == [] and shelf_of(job).superseded() == []
+    assert shelf_of(job).orphans() == [] and list(shelf_of(job).superseded()) == []
 
 
 def test_a_server_that_dies_and_comes_back_leaves_no_gap(source: Server, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_an_archiver_that_is_killed_goes_on_without_a_gap(source: Server, tmp_pa
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0
     assert same_as_on_the_server(job, source, tmp_path) >= 6
-    assert shelf_of(job).orphans() == [] and shelf_of(job).superseded() == []
+    assert shelf_of(job).orphans() == [] and list(shelf_of(job).superseded()) == []
     assert not list((tmp_path / "backups").rglob(".*.partial"))
     drop_slot(source)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Callable, Optional
 
@@ -74,13 +74,25 @@ class LogShelf:
         """Files of which only the beginning is kept."""
         return self._parts.keys() - self._finished
 
-    def superseded(self) -> list[LogRecord]:
-        """Beginnings of which a longer one, or the finished file, is kept."""
-        found = []
-        for name, lengths in self._parts.items():
-            old = lengths if name in self._finished else lengths[:-1]
-            found += [record for length in old if (record := self._try(name, length)) is not None]
-        return found
+    def length(self, name: str) -> Optional[int]:
+        """Up to which byte the longest beginning of an unfinished file is kept; ``None`` for a finished one."""
+        return None if name in self._finished else self._parts[name][-1]
+
+    def superseded(self, only: Optional[str] = None) -> Iterator[LogRecord]:
+        """Beginnings of which a longer one, or the finished file, is kept; of the file ``only``, if it is given.
+
+        Records are read one by one: where a store keeps everything there are many, and the first one tells.
+        """
+        found = self._parts.items() if only is None else [(only, self._parts.get(only, []))]
+        old = [
+            (name, length)
+            for name, lengths in found
+            for length in (lengths if name in self._finished else lengths[:-1])
+        ]
+        for name, length in old:
+            record = self._try(name, length)
+            if record is not None:
+                yield record
 
     def orphans(self) -> list[str]:
         """Stored files that no record names, as a crash leaves them; names in the repository."""
@@ -92,6 +104,22 @@ class LogShelf:
             ):
                 found.append(entry.name)
         return sorted(found)
+
+    @cached_property
+    def _stored(self) -> dict[str, dict[str, int]]:
+        """The bytes of the stored files by the name of their record, as the listing showed them."""
+        stems = {file[: -len(log_records.RECORD)] for file in self.files if file.endswith(log_records.RECORD)}
+        found: dict[str, dict[str, int]] = {}
+        for file, entry in self.files.items():
+            for stem in _stems_of(file):
+                if stem in stems:
+                    found.setdefault(stem, {})[file] = entry.size_bytes
+                    break
+        return found
+
+    def sizes(self, name: str) -> Mapping[str, int]:
+        """Stored bytes of the files that keep ``name``, as the listing showed them; both record and artifact."""
+        return self._stored.get(log_records.stem_of(name, self.length(name)), {})
 
     @property
     def size_bytes(self) -> int:

@@ -84,8 +84,12 @@ def place_of(file: str) -> Optional[Place]:
 
 def base_name(job: str, lineage: str, name: str, length: Optional[int] = None) -> str:
     """What the names of an artifact and its record begin with; ``length`` of an unfinished file is in bytes."""
-    part = "" if length is None else f".part-{length:012X}"
-    return f"{folder(job)}{lineage}/{name}{part}"
+    return f"{folder(job)}{lineage}/{stem_of(name, length)}"
+
+
+def stem_of(name: str, length: Optional[int] = None) -> str:
+    """What the names of both files of a log file begin with below the lineage."""
+    return name if length is None else f"{name}.part-{length:012X}"
 
 
 def record_file(job: str, lineage: str, name: str, length: Optional[int] = None) -> str:

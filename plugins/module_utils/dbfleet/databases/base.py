@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional, Protocol
 
 from ..errors import UsageError
 from ..model import Artifact, Limits, LogSettings, Manifest, Proof, ProofPolicy, Source, SourceIdentity
-from .logs import LogFormat, LogSource, Recovered, Recovery
+from .logs import LogSource, Recovered, Recovery
 
 
 class Sink(Protocol):
@@ -224,11 +224,6 @@ class Database(abc.ABC):
     @abc.abstractmethod
     def size_bytes(self) -> int:
         """Bytes that a full backup reads, about."""
-
-    @classmethod
-    def log_format(cls) -> Optional[LogFormat]:
-        """The files of its transaction log, where a log archive can keep them."""
-        return None
 
     def log_source(self, name: str, settings: LogSettings) -> LogSource:
         """Its transaction log, for the archiver of the job ``name``. Raises ``UsageError`` where there is none."""

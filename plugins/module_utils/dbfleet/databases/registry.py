@@ -11,7 +11,7 @@ from ..errors import UsageError
 from ..model import LogSettings, Manifest, Source
 from ..urls import without_credentials
 from .base import Database
-from .logs import LogFormat, LogSource
+from .logs import LogSource
 
 Kinds = tuple[type[Database], ...]  # of one engine; the first one answers for methods that none of them has
 
@@ -74,19 +74,7 @@ def kind_of(manifest: Manifest) -> type[Database]:
 
 def log_source_of(source: Source, name: str, settings: LogSettings) -> LogSource:
     """The transaction log of ``source`` for the archiver of job ``name``. Raises ``UsageError`` where it has none."""
-    database = open_database(source, "physical")
-    kinds = ENGINES[database.engine]()
-    kind = next((kind for kind in kinds if kind.log_format() is not None), type(database))
-    return kind(database.source).log_source(name, settings)
-
-
-def log_format_of(engine: str) -> LogFormat:
-    """The files of the engine's log. Raises ``UsageError`` for an engine whose log is not archived."""
-    formats = [kind.log_format() for kind in ENGINES[engine]()] if engine in ENGINES else []
-    found = next((one for one in formats if one is not None), None)
-    if found is None:
-        raise UsageError(f"this version keeps no log of {engine}", "upgrade dbfleet")
-    return found
+    return open_database(source, "physical").log_source(name, settings)
 
 
 def kind_of_files() -> type[Database]:

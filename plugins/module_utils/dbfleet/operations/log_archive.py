@@ -26,7 +26,8 @@ from ..stream import compression as compressions
 from ..stream import encryption as encryptions
 from ..units import to_text, utc_now
 from .log_receiver import Receiver
-from .log_shipping import Shipper, archiving, require_lineage
+from .log_shipping import Shipper, require_lineage
+from .log_sweep import archiving
 from .lookup import open_repository
 
 POLL = 0.5  # seconds between two looks at the spool

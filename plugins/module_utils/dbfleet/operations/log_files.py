@@ -7,8 +7,9 @@ from typing import Any, Optional
 
 from ..audit import audited
 from ..catalog import read_catalog
+from ..databases.log_formats import log_format_of
 from ..databases.logs import LogFormat
-from ..databases.registry import log_format_of, log_source_of
+from ..databases.registry import log_source_of
 from ..errors import CapacityError, NotFoundError, UsageError
 from ..log_catalog import LogShelf, read_logs
 from ..log_records import LogRecord
@@ -17,7 +18,8 @@ from ..stores.base import Store
 from ..stream import compression as compressions
 from ..stream import encryption as encryptions
 from ..stream.pipeline import read_artifact
-from .log_shipping import Shipper, archiving, require_lineage, with_keys
+from .log_shipping import Shipper, require_lineage, with_keys
+from .log_sweep import archiving
 from .lookup import open_repository
 
 UNFINISHED = ".partial"  # what a server calls the last file of a timeline that it left

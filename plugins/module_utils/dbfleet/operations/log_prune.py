@@ -6,13 +6,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..catalog import Catalog
-from ..databases.registry import log_format_of
+from ..databases.log_formats import log_format_of
 from ..errors import BusyError, DbfleetError, NotFoundError
 from ..log_catalog import LogShelf, read_logs
 from ..log_records import LogRecord
 from ..model import Job, Manifest, Removal
-from .log_shipping import Shipper
-from .log_status import usable
+from .log_needs import needless
+from .log_sweep import sweep_shelf
 
 RULE = "no kept backup needs this log"
 
@@ -49,16 +49,10 @@ def plan_log(job: Job, catalog: Catalog, kept: Collection[str]) -> LogPlan:
     if not shelves or catalog.unreadable:
         return LogPlan()
     backups = [catalog.manifests[one] for one in kept if one in catalog.manifests]
-    newest = max((one for one in backups if one.source.server_identity), key=lambda one: one.id[-15:], default=None)
-    going: list[LogRecord] = []
-    for lineage, shelf in shelves.items():
-        theirs = [one for one in backups if one.source.server_identity == lineage]
-        if theirs or (newest is not None and newest.source.server_identity != lineage):
-            going += _of_server(shelf, theirs)
-    return LogPlan(tuple(going))
+    return LogPlan(tuple(record for shelf in shelves.values() for record in _needless(shelf, backups)))
 
 
-def _of_server(shelf: LogShelf, backups: list[Manifest]) -> list[LogRecord]:
+def _needless(shelf: LogShelf, backups: list[Manifest]) -> list[LogRecord]:
     found = []
     for name in [*shelf.names(), *shelf.unfinished()]:
         try:
@@ -68,16 +62,8 @@ def _of_server(shelf: LogShelf, backups: list[Manifest]) -> list[LogRecord]:
     if not found:
         return []
     form = log_format_of(found[0].engine)
-    positions = [one.position for one in backups if usable(form, one)]
-    if backups and not positions:
-        return []
-    found.sort(key=lambda record: form.sort_key(record.name))
-    newest = max((one.name for one in found if form.kind(one.name) == "segment"), key=form.sort_key, default=None)
-    return [
-        record
-        for record in found
-        if not backups or (record.name != newest and not form.is_needed(shelf, record.name, positions))
-    ]
+    going = needless(form, shelf, backups)
+    return sorted((one for one in found if one.name in going), key=lambda record: form.sort_key(record.name))
 
 
 def remove_log(job: Job, catalog: Catalog, plan: LogPlan) -> None:
@@ -88,9 +74,7 @@ def remove_log(job: Job, catalog: Catalog, plan: LogPlan) -> None:
         store.remove(record.artifact.file)
     try:
         with store.lock(f"{job.name}.log"):
-            for lineage, shelf in read_logs(store, job.name).items():
-                engines = {shelf.record(name).engine for name in list(shelf.names())[:1]}
-                for engine in engines:
-                    Shipper(job, store, log_format_of(engine), lineage)  # sweeps
+            for shelf in read_logs(store, job.name).values():
+                sweep_shelf(shelf)
     except BusyError:
         return

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Optional
 
 from .. import log_records
 from ..catalog import read_catalog
 from ..databases.base import Sink
 from ..databases.logs import Extent, LogFormat
-from ..errors import DbfleetError, NotFoundError, RefusedError, SourceError
+from ..errors import NotFoundError, RefusedError, SourceError
 from ..log_catalog import LogShelf, read_logs
 from ..log_records import LogRecord
 from ..model import Artifact, Job
@@ -20,16 +18,9 @@ from ..stream.pipeline import read_artifact, store_artifact, stored_name
 from ..stream.process import CHUNK
 from ..stream.throttle import Throttle
 from ..units import utc_now
-from .sweep import discard
+from .log_sweep import remove_records, sweep_shelf
 
 ROLE = "log"
-
-
-@contextmanager
-def archiving(job: Job, store: Store) -> Iterator[None]:
-    """Hold the lock of the job's log archive: one archiver at a time, beside whatever else the job does."""
-    with store.lock(f"{job.name}.log", wait=job.limits.lock_wait):
-        yield
 
 
 def open_shelf(job: Job, store: Store, lineage: str) -> LogShelf:
@@ -78,17 +69,7 @@ class Shipper:
         self._format = form
         self._throttle = Throttle(job.limits.bandwidth)
         self.shelf = open_shelf(job, store, lineage)
-        self.sweep()
-
-    def sweep(self) -> None:
-        """Remove what a crash left: uploads without an end, files without a record, beginnings that are superseded."""
-        prefix = log_records.folder(self._job.name) + self.shelf.lineage + "/"
-        for entry in self._store.leftovers(prefix):
-            discard(self._store, entry.name)
-        for file in self.shelf.orphans():
-            if discard(self._store, file):
-                self.shelf.files.pop(file.rpartition("/")[2], None)
-        self._remove(self.shelf.superseded())
+        sweep_shelf(self.shelf)
 
     def newest(self) -> Optional[str]:
         """The newest finished file of the archive."""
@@ -138,7 +119,7 @@ class Shipper:
         )
         self._store.put(record.file, log_records.encode(record))
         self.shelf.put(record)
-        self._remove([old for old in self.shelf.superseded() if old.name == name])
+        remove_records(self.shelf, self.shelf.superseded(name))
         return record
 
     def _is_longer(self, name: str, used: int) -> bool:
@@ -197,13 +178,3 @@ class Shipper:
             number += 1
             free = f"{base}.again-{number}"
         return free
-
-    def _remove(self, records: list[LogRecord]) -> None:
-        """Remove beginnings that nobody needs any more, the record first; what the store keeps does no harm."""
-        for record in records:
-            try:
-                if not (discard(self._store, record.file) and discard(self._store, record.artifact.file)):
-                    return
-            except DbfleetError:
-                return  # the next one tries again
-            self.shelf.forget(record)

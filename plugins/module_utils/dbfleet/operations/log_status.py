@@ -9,8 +9,9 @@ from typing import Any, Optional
 
 from .. import log_status_file
 from ..catalog import Catalog, read_catalog
+from ..databases.log_formats import log_format_of
 from ..databases.logs import Line, LogFormat, ServerState
-from ..databases.registry import log_format_of, log_source_of
+from ..databases.registry import log_source_of
 from ..errors import DbfleetError, NotFoundError
 from ..log_catalog import LogShelf
 from ..log_records import LogRecord
@@ -18,6 +19,7 @@ from ..manifests import finding_json
 from ..model import Finding, Job, Manifest
 from ..units import parse_duration, show_duration, show_size, to_text, utc_now
 from .log_files import choose_shelf, engine_of
+from .log_needs import usable
 from .lookup import open_repository
 
 SLOT_LIMIT = 10 * 2**30
@@ -87,11 +89,6 @@ def reaches(form: LogFormat, shelf: LogShelf, catalog: Catalog, timeline: Option
             yield reach_of(form, shelf, backup, timeline)
         except NotFoundError:
             continue
-
-
-def usable(form: LogFormat, backup: Manifest) -> bool:
-    """Whether log can be applied to the backup: logical ones hold rows, to which no log fits."""
-    return backup.engine == form.engine and backup.method == "physical" and bool(backup.position)
 
 
 def status(job: Job) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, Optional
 
 from ..catalog import Catalog
+from ..databases.log_formats import log_format_of
 from ..databases.logs import Recovery
-from ..databases.registry import log_format_of
 from ..errors import RefusedError, UsageError
 from ..log_catalog import LogShelf
 from ..log_records import LogRecord
@@ -18,7 +18,8 @@ from ..stores.base import Store
 from ..targets import Target
 from ..units import to_text, utc_now
 from .log_files import choose_shelf, engine_of, write_file
-from .log_status import Reach, reach_of, reaches, usable
+from .log_needs import usable
+from .log_status import Reach, reach_of, reaches
 
 ANY = "latest"  # the word for a backup that leaves the choice to us
 

@@ -9,10 +9,9 @@ from typing import Optional
 
 from ...model import Artifact, LogSettings, Source, SourceIdentity
 from ..base import Database, Restoration, RestoreRequest, Snapshot, SnapshotRequest
-from ..logs import LogFormat, LogSource
+from ..logs import LogSource
 from ..place import Place, place_of, url_of
 from .address import Address, address_of, write_option_file
-from .binlog_format import BinlogFormat
 from .binlog_source import BinlogSource
 from .commit_view import CommitView
 from .copy_tool import HotCopy, copy_tool
@@ -85,11 +84,6 @@ class MysqlServer(Database):
         return copy_tool(
             version, self.source.tools, f"the server is {version.shown} and needs the tool of that version"
         )
-
-    @classmethod
-    def log_format(cls) -> Optional[LogFormat]:
-        """The binary log."""
-        return BinlogFormat()
 
     def log_source(self, name: str, settings: LogSettings) -> LogSource:
         """The server's binary log."""

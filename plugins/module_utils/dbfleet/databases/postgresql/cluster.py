@@ -11,7 +11,7 @@ from typing import Optional
 from ...errors import DamagedError, UsageError
 from ...model import Artifact, LogSettings, Source, SourceIdentity
 from ..base import ArtifactStream, Database, Restoration, RestoreRequest, Snapshot, SnapshotRequest
-from ..logs import LogFormat, LogSource
+from ..logs import LogSource
 from ..place import Place, is_path, place_of, url_of
 from .address import Address, read_address
 from .backup_manifest import read_manifest
@@ -24,7 +24,6 @@ from .cluster_tables import ClusterTables
 from .place import POSTGRESQL
 from .replication import Cluster, Tablespace, describe, require_replication, reserve_log, size_bytes, tablespaces
 from .tools import Tool, find
-from .wal_format import WalFormat
 from .wal_source import WalSource
 
 INCREMENTAL_SINCE = 17
@@ -87,11 +86,6 @@ class PostgresqlCluster(Database):
     def _tool(self, cluster: Cluster) -> Tool:
         why = f"the server is PostgreSQL {cluster.version_text} and needs a pg_basebackup at least as new"
         return find("pg_basebackup", at_least=cluster.major, folder=self.source.tools, why=why)
-
-    @classmethod
-    def log_format(cls) -> Optional[LogFormat]:
-        """The write-ahead log."""
-        return WalFormat()
 
     def log_source(self, name: str, settings: LogSettings) -> LogSource:
         """The server's write-ahead log, kept for the archiver by a replication slot."""
