@@ -13,9 +13,9 @@ version_added: 0.1.0
 author: The dbfleet.recovery contributors (@dbfleet)
 description:
   - Copies the backups that another repository lacks, for a copy offsite, an archive or a disk that is carried
-    away.
+    away; and of a log archive what the backups there need to be brought forward.
   - Every copy is compared with the digests in its manifest, and is listed there only when it is complete.
-  - It removes nothing in either repository.
+  - It removes nothing in either repository, but for the beginning of a log file of which it has brought more.
 extends_documentation_fragment:
   - dbfleet.recovery.job
   - dbfleet.recovery.attributes
@@ -66,13 +66,16 @@ synced:
       type: int
     findings:
       description: >-
-        Backups that could not be copied, each with an C(object), a C(problem) and a C(remedy). They fail the
-        task, after all others were copied.
+        Backups and log files that could not be copied, each with an C(object), a C(problem) and a C(remedy). They
+        fail the task, after all others were copied.
       type: list
       elements: dict
     size_bytes:
       description: Stored bytes of the copied backups.
       type: int
+    log:
+      description: How many C(files) of the log archive were copied, their C(size_bytes), and how many were C(present).
+      type: dict
 error:
   description: The failure, with a C(kind) for programs, a C(message) and a C(remedy).
   returned: failure
@@ -94,7 +97,7 @@ def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to = absolute_url(module.params["to"], called="to")
     with told(module, "sync", job) as progress:
         report = sync(job, to, dry_run=module.check_mode, progress=progress)
-    result = {"changed": bool(report.copied or report.records), **report.to_json()}
+    result = {"changed": bool(report.copied or report.records or report.log.files), **report.to_json()}
     if report.findings:
         module.fail_json(msg=describe(result["synced"]["findings"]), **result)
     return result

@@ -146,6 +146,9 @@ def synced(facts: Mapping[str, Any], dry_run: bool, style: Style) -> list[str]:
     copied = f"{counted(len(rows), 'backup')}, {show_size(facts['size_bytes'])}"
     would = "nothing is changed; would be: " if dry_run else ""
     end = f"{would}copied to {one_line(facts['to'])}: {copied}; there already: {facts['present']}"
+    log = facts.get("log") or {}
+    if log.get("files") or log.get("present"):
+        end += f"; {counted(log['files'], 'log file')}, {show_size(log['size_bytes'])}; there already: {log['present']}"
     lines += wrapped(end, WIDTH)
     return lines + findings(facts["findings"])
 

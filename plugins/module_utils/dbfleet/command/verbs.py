@@ -195,8 +195,8 @@ VERBS = (
     Verb(
         "sync",
         "Copy backups to another repository.",
-        "Copies what the other repository lacks and reads it back. Nothing is ever removed there; a run that "
-        "was interrupted goes on where it stopped.",
+        "Copies what the other repository lacks and reads it back: backups, their proofs, and of the log archive what "
+        "the backups there need. No backup is ever removed there; a run that was interrupted goes on where it stopped.",
         (("sync --job promptpilot --to file:///mnt/offsite", "an offsite copy"),),
         options=(Option("--to", "The other repository.", "URL"), _DRY_RUN),
         long=True,

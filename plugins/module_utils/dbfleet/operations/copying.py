@@ -1,4 +1,4 @@
-"""Copying one backup to another repository: what sync and the archive share.
+"""Copying one backup, or one log file, to another repository: what sync and the archive share.
 
 Artifacts come first and the manifest last, under an intent, so that a crash leaves something
 that is either a backup or swept. Bytes are checked against the manifest as they pass, and read
@@ -14,6 +14,7 @@ from hashlib import sha256
 from .. import manifests, names
 from ..catalog import Catalog
 from ..errors import CapacityError, DamagedError, NotFoundError, RefusedError, RepositoryError
+from ..log_records import LogRecord
 from ..model import Artifact, Limits, Manifest
 from ..progress import Progress
 from ..stores.base import Store
@@ -44,7 +45,7 @@ class Copier:
         files = there.files.get(manifest.id, {})
         wanted = [*(artifact.file for artifact in manifest.artifacts), *proofs]
         lacking = [file for file in wanted if file not in files]
-        self._check_room(sum(a.size_bytes for a in manifest.artifacts if a.file in lacking))
+        self.check_room(sum(a.size_bytes for a in manifest.artifacts if a.file in lacking))
         intent = manifests.Intent(manifest.id, verb, utc_now(), {manifest.id: tuple(lacking)})
         self._target.put(names.intent_file(manifest.id), manifests.encode(intent))
         try:
@@ -67,11 +68,22 @@ class Copier:
     def copy_records(self, files: Sequence[str]) -> None:
         """Bring small files that the target lacks to the target, byte for byte."""
         for file in files:
-            data = self._source.read(file)
-            self._target.put(file, data)
-            if self._target.read(file) != data:
-                discard(self._target, file)
-                raise RepositoryError(f"{self._target.url} gives {file} back changed", "check its storage")
+            self._put(file, self._source.read(file))
+
+    def copy_log(self, record: LogRecord, *, there: bool) -> None:
+        """Bring a log file that the target lacks to the target; ``there``: its artifact is there already.
+
+        Raises what :meth:`copy` raises. Needs the lock of the target's log archive.
+        """
+        data = self._source.read(record.file)  # first: it goes last, and its artifact may go meanwhile
+        self._copy_artifact(record.artifact, there)
+        self._put(record.file, data)
+
+    def _put(self, file: str, data: bytes) -> None:
+        self._target.put(file, data)
+        if self._target.read(file) != data:
+            discard(self._target, file)
+            raise RepositoryError(f"{self._target.url} gives {file} back changed", "check its storage")
 
     def _copy_artifact(self, artifact: Artifact, there: bool) -> None:
         if there:  # not from a copy of ours: that was swept, or its manifest would be there
@@ -119,7 +131,8 @@ class Copier:
                 "get it back from another copy of the repository",
             )
 
-    def _check_room(self, need: int) -> None:
+    def check_room(self, need: int) -> None:
+        """Raise ``CapacityError`` where ``need`` bytes more would leave the target less than limits.min_free."""
         room = self._target.free_bytes()
         if room is None:
             return

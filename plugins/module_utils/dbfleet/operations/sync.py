@@ -1,13 +1,14 @@
 """``sync``: copy what another repository lacks: offsite copies, archives, physical media.
 
-Nothing is ever removed or replaced there. The source is only read and needs no lock: a backup
-that a prune takes away meanwhile fails its copy before its manifest, and is skipped.
+Nothing is ever removed or replaced there, but for beginnings of log files of which more has come.
+The source is only read and needs no lock: a backup that a prune takes away meanwhile fails its
+copy before its manifest, and is skipped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from .. import manifests, names
@@ -20,6 +21,7 @@ from ..stores.base import Store
 from ..stream.throttle import Throttle
 from ..urls import without_credentials
 from .copying import REMOVE_ONE, Copier, gone_meanwhile, same_place
+from .log_copying import LogCopies, copy_logs, plan_copies
 from .lookup import open_repository, open_store_at
 from .sweep import sweep
 
@@ -30,8 +32,8 @@ AGAIN = "remove it there and sync again"
 class SyncReport:
     """What was copied, or would be: backups, and names of records (proofs and prunes).
 
-    ``present`` counts the backups that were there already; ``findings`` are backups that could
-    not be copied, and why.
+    ``present`` counts the backups that were there already; ``findings`` are backups and log files
+    that could not be copied, and why.
     """
 
     to: str
@@ -39,6 +41,7 @@ class SyncReport:
     records: tuple[str, ...]
     present: int
     findings: tuple[Finding, ...]
+    log: LogCopies = field(default_factory=LogCopies)
 
     @property
     def size_bytes(self) -> int:
@@ -46,7 +49,7 @@ class SyncReport:
         return sum(manifest.size_bytes for manifest in self.copied)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"synced": {"to", "copied", "records", "present", "findings", "size_bytes"}}``."""
+        """``{"synced": {"to", "copied", "records", "present", "findings", "size_bytes", "log"}}``."""
         return {
             "synced": {
                 "to": self.to,
@@ -55,6 +58,7 @@ class SyncReport:
                 "present": self.present,
                 "findings": [manifests.finding_json(finding) for finding in self.findings],
                 "size_bytes": self.size_bytes,
+                "log": self.log.to_json(),
             }
         }
 
@@ -70,7 +74,7 @@ class _Plan:
 
 
 def sync(job: Job, to: str, *, dry_run: bool = False, progress: Progress = SILENCE) -> SyncReport:
-    """Copy every backup and record of the job that the repository at ``to`` lacks.
+    """Copy every backup and record of the job that the repository at ``to`` lacks, and the log that they need.
 
     Raises ``UsageError`` when ``to`` is the job's own repository, ``NotFoundError`` when that is
     not there, ``BusyError`` when another operation at the target does not end in time.
@@ -81,8 +85,10 @@ def sync(job: Job, to: str, *, dry_run: bool = False, progress: Progress = SILEN
         raise UsageError(f"{shown} is the repository of job {job.name} itself", "give another one with --to")
     if dry_run:
         here = read_catalog(source, job.name)
-        plan = _plan(here, _existing(target, job.name))
-        return SyncReport(shown, tuple(plan.backups), tuple(plan.records), plan.present, tuple(plan.findings))
+        there = _existing(target, job.name)
+        plan = _plan(here, there)
+        report = SyncReport(shown, tuple(plan.backups), tuple(plan.records), plan.present, tuple(plan.findings))
+        return _with_log(report, plan_copies(job, source, target, _needing(here, there, plan.backups)))
     with audited("sync", job) as action:
         here = read_catalog(source, job.name)
         target.prepare()
@@ -93,7 +99,22 @@ def sync(job: Job, to: str, *, dry_run: bool = False, progress: Progress = SILEN
                 action.note("swept", files=swept, to=shown)
                 there = read_catalog(target, job.name)
             copier = Copier(source, target, job.limits, Throttle(job.limits.bandwidth), progress)
-            return _act(_plan(here, there), copier, here, there, shown, action)
+            report = _act(_plan(here, there), copier, here, there, shown, action)
+            copies = copy_logs(job, source, target, _needing(here, there, report.copied), copier)
+            if copies.files:
+                action.note("copied log", files=copies.files, to=shown)
+            return _with_log(report, copies)
+
+
+def _needing(here: Catalog, there: Catalog, copied: Iterable[Manifest]) -> list[Manifest]:
+    """The backups whose log is wanted at the target; none, which means all log, where one cannot be read."""
+    if here.unreadable or there.unreadable:
+        return []
+    return [*there.manifests.values(), *copied]
+
+
+def _with_log(report: SyncReport, copies: LogCopies) -> SyncReport:
+    return replace(report, findings=(*report.findings, *copies.findings), log=copies)
 
 
 def _existing(target: Store, name: str) -> Catalog:
