@@ -26,11 +26,11 @@ def log_job(server: Server, repository: Path, **changed: Any) -> Job:
     return job_of(server, repository, log_archive=LogSettings(max_lag=1), **changed)
 
 
-def archiver_process(job: Job, state: Path) -> subprocess.Popen[bytes]:
+def archiver_process(job: Job, state: Path, *options: str) -> subprocess.Popen[bytes]:
     """The command itself, to be killed."""
     assert job.source is not None and job.source.tools is not None
     more = ["--source-tools", job.source.tools, "--limits-timeout", "1s"]  # no limit of a service
-    return archiver_command(job, state, *more)
+    return archiver_command(job, state, *more, *options)
 
 
 def shelf_of(job: Job) -> LogShelf:
