@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from .host import state_dir
+from .state_files import replace_file
 
 FOLDER = "log_archive"
 
@@ -24,12 +25,7 @@ def spool_of(job: str, chosen: Optional[str]) -> str:
 
 def write(job: str, facts: Mapping[str, Any]) -> None:
     """Replace what was said before. Raises ``OSError``."""
-    path = path_of(job)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    temporary = f"{path}.{os.getpid()}"
-    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(facts, file)
-    os.replace(temporary, path)
+    replace_file(path_of(job), json.dumps(facts).encode("ascii"))
 
 
 def read(job: str) -> Optional[dict[str, Any]]:

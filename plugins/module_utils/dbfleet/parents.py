@@ -12,24 +12,12 @@ from typing import Optional
 
 from .host import state_dir
 from .model import Job, Manifest
+from .state_files import replace_file
 
 
 def remember(job: Job, manifest: Manifest, state: bytes) -> None:
     """Keep ``state`` as that of ``manifest``, in place of what was kept before. Raises ``OSError``."""
-    path = _path(job)
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    new = f"{path}.{os.getpid()}.new"
-    try:
-        with open(
-            os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600), "wb"
-        ) as file:
-            file.write(_head(manifest, state) + state)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    finally:
-        if os.path.exists(new):
-            os.remove(new)
+    replace_file(_path(job), _head(manifest, state) + state, flush=True)
 
 
 def recall(job: Job, manifest: Manifest) -> tuple[Optional[bytes], str]:

@@ -20,6 +20,7 @@ from .errors import one_line
 from .host import state_dir
 from .liveness import born, lives
 from .progress import Progress
+from .state_files import replace_file
 from .units import show_duration, show_size, to_text, utc_now
 
 FOLDER = "status"
@@ -179,19 +180,10 @@ class _Report:
         self._written = now
         self._measure(now)
         self._fields["updated_at"] = to_text(utc_now().replace(microsecond=0))
-        new = f"{self._path}.{os.getpid()}.new"
         try:
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
-            with open(os.open(new, flags, 0o600), "w", encoding="utf-8") as file:
-                json.dump(self._fields, file)
-            os.replace(new, self._path)
+            replace_file(self._path, json.dumps(self._fields).encode("ascii"))
         except OSError:  # whoever wants to know will not; that is no reason to stop
             self._open = os.name == "nt"  # where a reader is in the way for a moment
-            try:
-                os.unlink(new)
-            except OSError:
-                pass
 
     def _measure(self, now: float) -> None:
         done = self._fields["done_bytes"]

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 from ...errors import RepositoryError
 from ...host import state_dir
+from ...state_files import make_folder, open_file
 from ..locks import hold
 
-FLAGS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 LOCK = "lock"
 
 
@@ -31,7 +31,7 @@ class Marks:
         """Remember a claim before it is put there."""
         if self._folder:
             with contextlib.suppress(OSError):  # without it the next run here waits as long as one elsewhere
-                os.close(os.open(os.path.join(self._folder, claim), os.O_CREAT | os.O_WRONLY | FLAGS, 0o600))
+                os.close(open_file(os.path.join(self._folder, claim), os.O_WRONLY))
 
     def remove(self, claim: str) -> None:
         """Forget a claim that has gone from the server."""
@@ -56,8 +56,8 @@ def marked(place: str, name: str, *, shared: bool, wait: float) -> Iterator[Mark
     folder = os.path.join(state_dir(), "locks", digest[:32])
     with contextlib.ExitStack() as held:
         try:
-            os.makedirs(folder, mode=0o700, exist_ok=True)
-            descriptor = os.open(os.path.join(folder, LOCK), os.O_RDWR | os.O_CREAT | FLAGS, 0o600)
+            make_folder(folder)
+            descriptor = open_file(os.path.join(folder, LOCK), os.O_RDWR)
             held.callback(os.close, descriptor)
             held.enter_context(hold(descriptor, name, shared=shared, wait=wait, writable=True))
             marks = Marks(folder, _dead(folder, shared))
