@@ -47,8 +47,8 @@ def kept_up_to(job: Job) -> int:
 
 
 def position(server: Server) -> int:
-    """Up to where the server's log leads: the last commits may not be on its disk yet, as they need not wait for it."""
-    ((lsn,),) = ask(server.source(), "SELECT pg_current_wal_insert_lsn()::text")
+    """Up to where the server has written its log."""
+    ((lsn,),) = ask(server.source(), "SELECT pg_current_wal_flush_lsn()::text")
     return read_lsn(lsn)
 
 
@@ -56,9 +56,10 @@ def wait_until_kept(job: Job, server: Server) -> None:
     """Until everything that the server has committed by now is in the archive.
 
     The end of what is kept is that of the last bytes which are not zero, so it may lie a little before the
-    server's: a message longer than that, which says nothing, follows the last commit.
+    server's: a message longer than that, which says nothing, follows the last commit. Its own commit waits for the
+    disk, which the servers of the tests do not ask of any other.
     """
-    ask(server.source(), "SELECT pg_logical_emit_message(true, '', repeat('x', 200))")
+    ask(server.source(), "SET synchronous_commit = on; SELECT pg_logical_emit_message(true, '', repeat('x', 200))")
     wanted = position(server) - 64
     wait_until(lambda: kept_up_to(job) >= wanted, 60)
 
