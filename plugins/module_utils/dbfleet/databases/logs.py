@@ -199,6 +199,10 @@ class LogSource(abc.ABC):
         """
 
     @abc.abstractmethod
+    def start_over(self) -> None:
+        """The log that comes next is gone: let the server forget that we wanted it, before :meth:`prepare`."""
+
+    @abc.abstractmethod
     def receiver(self, spool: str, scratch: str) -> Command:
         """The tool that writes into ``spool`` until it is ended; ``scratch`` is for its secrets.
 

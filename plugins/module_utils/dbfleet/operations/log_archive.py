@@ -31,6 +31,7 @@ from .log_sweep import archiving
 from .lookup import open_repository
 
 POLL = 0.5  # seconds between two looks at the spool
+SETTLED = 1_000_000_000  # nanoseconds after which a file that changes shows it by its time, on any file system
 HEARTBEAT = 5.0  # seconds between two words about itself, at most
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds until the next attempt after a failure
 LASTING = (UsageError, RefusedError, KeyMaterialError)  # waiting cures none of these
@@ -190,6 +191,11 @@ class Archiver:
         except DbfleetError as failure:
             self._trouble(self._shipping, failure)
             return
+        try:
+            self._source.start_over()
+        except DbfleetError as failure:
+            self._trouble(self._receiving, failure)
+            return
         for file in self._source.spooled(self._spool):
             os.remove(file.path)
         self._skip = True
@@ -237,7 +243,7 @@ class Archiver:
         if file.finished:
             self._kept.add(file.name)
             self._seen.pop(file.name, None)
-        else:
+        elif time.time_ns() - found.st_mtime_ns > SETTLED:
             self._seen[file.name] = looks
         if record is not None:
             self._shipped_files += record.finished

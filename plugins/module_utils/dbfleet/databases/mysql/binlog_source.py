@@ -87,6 +87,9 @@ class BinlogSource(LogSource):
 
     # --- where to go on -------------------------------------------------------------------------
 
+    def start_over(self) -> None:
+        """The server keeps no position for us."""
+
     def prepare(self, spool: str, last: Optional[str], details: Mapping[str, Any]) -> list[str]:
         """Find the file with which the receiver begins: one that it left unfinished is fetched again."""
         with Session(self._address) as session:

@@ -87,6 +87,13 @@ class WalSource(LogSource):
                 file.truncate(int(details.get("segment_size", wal.DEFAULT_SIZE)))
         return notes
 
+    def start_over(self) -> None:
+        """Drop the slot: a receiver tells it the position it wants, and the next one would be given that again."""
+        with connect(self._address) as session:
+            rows = session.rows(SLOT_STATE, (self._slot,))
+        if rows and rows[0][0] == "physical":
+            self._command(f"DROP_REPLICATION_SLOT {quoted(self._slot)} WAIT")
+
     def _make_slot(self) -> list[str]:
         with connect(self._address) as session:
             rows = session.rows(SLOT_STATE, (self._slot,))
@@ -110,11 +117,11 @@ class WalSource(LogSource):
                 with raw.cursor() as cursor:
                     cursor.execute(words)
             except driver.Error as error:
-                if getattr(error, "pgcode", None) == "42710":
-                    return  # somebody made it in this moment
+                if getattr(error, "pgcode", None) in ("42710", "42704"):
+                    return  # somebody made it in this moment, or dropped it
                 said = str(error).strip().splitlines()[0].replace("ERROR:  ", "")
                 raise SourceError(
-                    f"PostgreSQL at {self._address.place} makes no replication slot {self._slot}: {said}",
+                    f"PostgreSQL at {self._address.place} refuses the replication slot {self._slot}: {said}",
                     "raise max_replication_slots, or drop a slot that nobody uses any more",
                 ) from error
 
