@@ -10,7 +10,10 @@ from __future__ import annotations
 import os
 from typing import Union
 
+from .stores.ownership import open_or_create
+
 NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+SHARED_FILE, SHARED_FOLDER = 0o660, 0o770  # modes of what root makes for the group
 
 
 def make_folder(path: str) -> None:
@@ -26,25 +29,12 @@ def make_folder(path: str) -> None:
         if not os.path.isdir(path):
             raise
         return
-    _share(path, path, 0o770)
+    _share(path, parent)
 
 
 def open_file(path: str, flags: int) -> int:
     """A descriptor of ``path``, which is made where it is not there. Raises ``OSError``."""
-    while True:
-        try:
-            descriptor = os.open(path, flags | NO_LINKS | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            try:
-                return os.open(path, flags | NO_LINKS)
-            except FileNotFoundError:
-                continue  # it went in this moment
-        try:
-            _share(descriptor, path, 0o660)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return descriptor
+    return open_or_create(path, flags | NO_LINKS, 0o600, _share)
 
 
 def replace_file(path: str, content: bytes, *, flush: bool = False) -> None:
@@ -66,15 +56,16 @@ def replace_file(path: str, content: bytes, *, flush: bool = False) -> None:
         raise
 
 
-def _share(made: Union[int, str], path: str, mode: int) -> None:
+def _share(made: Union[int, str], folder: str) -> None:
+    """Let the group of ``folder`` do with ``made``, a descriptor or a new folder, what we can, where we are root."""
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
-    group = os.stat(os.path.dirname(path)).st_gid
+    group = os.stat(folder).st_gid
     if group == 0:
         return
     if isinstance(made, int):
         os.fchown(made, -1, group)
-        os.fchmod(made, mode)
+        os.fchmod(made, SHARED_FILE)
     else:
         os.chown(made, -1, group, follow_symlinks=False)
-        os.chmod(made, mode)
+        os.chmod(made, SHARED_FOLDER)

@@ -7,7 +7,7 @@ there before may be anything.
 from __future__ import annotations
 
 import os
-from typing import Union
+from typing import Callable, Union
 
 
 def give_to_owner(created: Union[int, str], folder: str) -> None:
@@ -23,8 +23,8 @@ def give_to_owner(created: Union[int, str], folder: str) -> None:
         os.chown(created, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
-def open_or_create(path: str, flags: int, mode: int) -> int:
-    """A descriptor of ``path``, created for the owner of its folder if it is not there."""
+def open_or_create(path: str, flags: int, mode: int, give: Callable[[int, str], None] = give_to_owner) -> int:
+    """A descriptor of ``path``; where it is not there it is created, and ``give`` gets it and its folder."""
     while True:
         try:
             descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
@@ -34,7 +34,7 @@ def open_or_create(path: str, flags: int, mode: int) -> int:
             except FileNotFoundError:
                 continue  # it went in this moment
         try:
-            give_to_owner(descriptor, os.path.dirname(path))
+            give(descriptor, os.path.dirname(path))
         except BaseException:
             os.close(descriptor)
             raise
