@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ..errors import CapacityError, DamagedError
 from ..model import Artifact
+
+BUFFER = 256 * 1024
 
 
 class Unpacks(Protocol):
@@ -20,6 +23,22 @@ class Unpacks(Protocol):
 
     def abort(self) -> None:
         """Close what is open. Never raises."""
+
+
+def create_file(path: str, found: str) -> BinaryIO:
+    """A new file that only we can read, with the folders that it lies in; ``found`` says for a message what holds it.
+
+    Raises ``DamagedError`` where it is there already, and ``OSError``.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        raise DamagedError(f"{found} twice", "restore another backup") from None
+    return open(descriptor, "wb", buffering=BUFFER)
 
 
 def unpack_with(reader: Unpacks, artifact: Artifact, chunks: Iterable[bytes], folder: str) -> None:

@@ -16,13 +16,12 @@ from typing import BinaryIO, Optional, Union
 
 from ...errors import DamagedError
 from ...model import Artifact
-from ..unpacking import unpack_with
+from ..unpacking import create_file, unpack_with
 
 MAGIC = b"XBSTCK01"
 PAYLOAD, SPARSE, END = b"P", b"S", b"E"
 FIXED = 14  # bytes before the path: magic, flags, kind, its length
 LONGEST_PATH = 4096
-BUFFER = 256 * 1024
 # What the tool says of the backup, a few lines each; MariaDB 11.1 renamed them.
 PREFIXES = ("xtrabackup_", "mariadb_backup_")
 WORDS = ("info", "checkpoints", "binlog_info")
@@ -221,16 +220,7 @@ class Unpacker(StreamReader):
             self._files[self._piece.path].truncate(self._files[self._piece.path].seek(skip, os.SEEK_CUR))
 
     def _create(self, path: str) -> BinaryIO:
-        place = os.path.join(self._folder, *path.split("/"))
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        try:
-            descriptor = os.open(place, flags, 0o600)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-            descriptor = os.open(place, flags, 0o600)
-        except FileExistsError:
-            raise DamagedError(f"the stream holds {path!r} twice", REMEDY) from None
-        return open(descriptor, "wb", buffering=BUFFER)
+        return create_file(os.path.join(self._folder, *path.split("/")), f"the stream holds {path!r}")
 
     def abort(self) -> None:
         """Close what is open. Never raises."""

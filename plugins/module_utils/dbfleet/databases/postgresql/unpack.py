@@ -8,10 +8,8 @@ from typing import BinaryIO, Optional
 
 from ...errors import DamagedError
 from ...model import Artifact
-from ..unpacking import unpack_with
+from ..unpacking import create_file, unpack_with
 from .tarball import FILE, FOLDER, LINK, Member, TarReader
-
-BUFFER = 256 * 1024
 
 
 def unpack(artifact: Artifact, chunks: Iterable[bytes], folder: str) -> None:
@@ -33,21 +31,9 @@ class _Writer(TarReader):
         if member.kind == FOLDER:
             os.makedirs(path, mode=0o700, exist_ok=True)
         elif member.kind == FILE:
-            self._file = self._create(path)
+            self._file = create_file(path, f"the tar holds {path!r}")
         elif member.kind != LINK or parts[:1] != ["pg_tblspc"]:  # links of tablespaces are made anew
             raise DamagedError(f"the tar holds {member.name!r} of unknown kind {member.kind!r}", "restore another one")
-
-    @staticmethod
-    def _create(path: str) -> BinaryIO:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-        try:
-            descriptor = os.open(path, flags, 0o600)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            descriptor = os.open(path, flags, 0o600)
-        except FileExistsError:
-            raise DamagedError(f"the tar holds {path!r} twice", "restore another backup") from None
-        return open(descriptor, "wb", buffering=BUFFER)
 
     def content(self, data: memoryview) -> None:
         if self._file is not None:
