@@ -21,7 +21,7 @@ from .address import Address
 from .copy_tool import Hearing
 from .faults import ChangedError
 from .measure import measure_queries, measure_table
-from .server import SYSTEM, Session, end_sessions
+from .server import SYSTEM, Session, each_of, end_sessions
 from .snapshot import BEGIN, REPEATABLE
 
 HELD = "Acquired locks for BACKUP STAGE BLOCK_COMMIT"
@@ -132,23 +132,13 @@ class CommitView:
         return Proof(policy.level, {shown(name): table for name, table in sorted(found.items())}, queries=queries)
 
     def _measure(self, content: bool) -> dict[Name, TableProof]:
-        from concurrent.futures import ThreadPoolExecutor
-
-        queue = sorted(self._before, reverse=True)
         found: dict[Name, TableProof] = {}
 
-        def work(session: Session) -> None:
-            while True:
-                try:
-                    name = queue.pop()
-                except IndexError:
-                    return
-                with suppress(ChangedError):  # it was altered or dropped since
-                    found[name] = measure_table(session, *name, content=content)
+        def work(session: Session, name: Name) -> None:
+            with suppress(ChangedError):  # it was altered or dropped since
+                found[name] = measure_table(session, *name, content=content)
 
-        with ThreadPoolExecutor(max_workers=len(self._sessions)) as pool:
-            for done in [pool.submit(work, session) for session in self._sessions]:
-                done.result()
+        each_of(self._sessions, sorted(self._before), work)
         after = self._tables()  # one that was renamed or truncated since is another table of the same name
         return {name: table for name, table in found.items() if after.get(name) == self._before[name]}
 

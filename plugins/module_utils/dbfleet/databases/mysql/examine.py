@@ -11,7 +11,7 @@ from ...model import Proof, TableProof
 from .address import Address
 from .commit_view import Name, shown
 from .measure import measure_queries, measure_table
-from .server import SYSTEM, Session, quoted
+from .server import SYSTEM, Session, each_of, quoted
 
 SOUND = ("OK", "Table is already up to date")
 UNKNOWN_ENGINE = "Unknown storage engine"
@@ -23,24 +23,8 @@ def _each(
     address: Address, names: Iterable[Name], parallel: int, act: Callable[[Session, Name], Answer]
 ) -> list[Answer]:
     """``act`` for each of ``names``, over several connections."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    queue = list(names)
-    found: list[Answer] = []
-
-    def work(session: Session) -> None:
-        while True:
-            try:
-                name = queue.pop()
-            except IndexError:
-                return
-            found.append(act(session, name))
-
-    with ExitStack() as stack, ThreadPoolExecutor(max_workers=parallel) as pool:
-        sessions = [stack.enter_context(Session(address)) for _number in range(parallel)]
-        for done in [pool.submit(work, session) for session in sessions]:
-            done.result()
-    return found
+    with ExitStack() as stack:
+        return each_of([stack.enter_context(Session(address)) for _number in range(parallel)], names, act)
 
 
 def tables_of(address: Address, *, system: bool = False) -> list[Name]:

@@ -15,7 +15,7 @@ from ...errors import UsageError
 from ...model import Proof, ProofPolicy, QueryProof, TableProof
 from .faults import ChangedError, error_of, translate
 from .objects import Table
-from .server import Session, quoted
+from .server import Session, each_of, quoted
 
 PLAIN = ("tinyint", "smallint", "mediumint", "int", "bigint", "decimal")
 TEXT = (
@@ -145,8 +145,6 @@ def measure(
 
     A table is named ``label.table`` where its database has a label, as it has where there are several.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     if policy.level == "none":
         return Proof("none", queries=measure_queries(sessions[0], policy.queries))
     names = [
@@ -155,19 +153,11 @@ def measure(
         for table in sorted(members, key=lambda one: -one.size_bytes)
         if table.has_rows
     ]
-    queue = list(reversed(names))
-    found: dict[str, TableProof] = {}
 
-    def work(session: Session) -> None:
-        while True:
-            try:
-                name, database, table = queue.pop()
-            except IndexError:
-                return
-            found[name] = measure_table(session, database, table.name, content=policy.level == "content")
+    def measured(session: Session, one: tuple[str, str, Table]) -> tuple[str, TableProof]:
+        name, database, table = one
+        return name, measure_table(session, database, table.name, content=policy.level == "content")
 
-    with ThreadPoolExecutor(max_workers=len(sessions)) as pool:
-        for done in [pool.submit(work, session) for session in sessions]:
-            done.result()
+    found = sorted(each_of(sessions, names, measured))
     queries = measure_queries(sessions[0], policy.queries)
-    return Proof(policy.level, dict(sorted(found.items())), schema_sha256, queries)
+    return Proof(policy.level, dict(found), schema_sha256, queries)

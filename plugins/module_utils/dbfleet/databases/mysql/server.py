@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from ...errors import DbfleetError, ToolError
 from .address import Address
@@ -20,6 +20,8 @@ SESSION = (
     f"wait_timeout = {LONG}, net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576"
 )
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
+Thing = TypeVar("Thing")
+Answer = TypeVar("Answer")
 
 
 def quoted(name: str) -> str:
@@ -159,6 +161,29 @@ class Session:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def each_of(
+    sessions: Sequence[Session], things: Iterable[Thing], act: Callable[[Session, Thing], Answer]
+) -> list[Answer]:
+    """``act`` for each of ``things``, in their order, by whichever of ``sessions`` is free. Raises what ``act`` did."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    queue = list(things)[::-1]
+    found: list[Answer] = []
+
+    def work(session: Session) -> None:
+        while True:
+            try:
+                thing = queue.pop()
+            except IndexError:
+                return
+            found.append(act(session, thing))
+
+    with ThreadPoolExecutor(max_workers=len(sessions)) as pool:
+        for done in [pool.submit(work, session) for session in sessions]:
+            done.result()
+    return found
 
 
 def end_sessions(address: Address, numbers: Sequence[int]) -> None:
