@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
-import threading
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Optional
 
-from ...errors import DamagedError, DbfleetError, RefusedError, SourceError, UsageError
+from ...errors import DamagedError, RefusedError, SourceError, UsageError
 from ...model import Artifact, Proof
-from ..base import Restoration, RestoreRequest, TakenOver
-from ..place import Place, building, check_place, flush, flush_tree, is_occupied, own_tree, owner_of, swap
+from ..base import RestoreRequest, TakenOver
+from ..data_directory import DataDirectoryRestoration
+from ..place import Place, flush, flush_tree, own_tree, swap
 from .examine import check_tables, measure_again
 from .prepared import Prepared
 from .trial import TrialServer
@@ -21,20 +21,14 @@ from .trial import TrialServer
 ROLE = "copy"
 
 
-class PhysicalRestoration(Restoration):
-    """See :class:`Restoration`. Without a place it is a trial in the request's folder."""
+class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
+    """A restore of what mariadb-backup or xtrabackup wrote."""
+
+    trial_folder = "dbfleet-copy"  # whose name lets a server in
 
     def __init__(self, place: Optional[Place], request: RestoreRequest, *, tools: Optional[str]) -> None:
-        self._place = place
-        self._request = request
-        self._tools = tools
-        self._stack = ExitStack()
-        self._owner: Optional[tuple[int, int]] = None
-        self._prepared: Optional[Prepared] = None
+        super().__init__(place, request, tools=tools)
         self._server: Optional[TrialServer] = None
-        self._finishing = threading.Lock()
-        self._finished = False
-        self._failure: Optional[DbfleetError] = None
 
     def __enter__(self) -> PhysicalRestoration:
         if self._request.tables:
@@ -42,13 +36,8 @@ class PhysicalRestoration(Restoration):
                 "single tables cannot be copied out of a physical backup",
                 "restore it into a new data directory, start a server there and copy the tables with a logical backup",
             )
-        if self._place is not None:
-            check_place(self._place, replace=self._request.replace)
-            self._owner = owner_of(self._place)
+        super().__enter__()
         return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._stack.close()
 
     # --- building -----------------------------------------------------------------------------
 
@@ -58,30 +47,8 @@ class PhysicalRestoration(Restoration):
             raise DamagedError(f"{artifact.file} is no part of a physical backup", "restore another backup")
         self._begun().add(artifact, chunks)
 
-    def _begun(self) -> Prepared:
-        if self._prepared is None:
-            if self._place is not None:
-                root = self._stack.enter_context(building(self._place))
-            else:
-                root = os.path.join(self._request.folder(), "dbfleet-copy")  # whose name lets a server in
-                os.mkdir(root, 0o700)
-            self._prepared = Prepared(root, self._tools)
-        return self._prepared
-
-    def _finish(self) -> Prepared:
-        """Prepare what was received, once; raises again what it raised."""
-        prepared = self._begun()
-        with self._finishing:  # it is examined and measured side by side
-            if self._failure is not None:
-                raise self._failure
-            if not self._finished:
-                try:
-                    prepared.finish()
-                except DbfleetError as error:
-                    self._failure = error
-                    raise
-                self._finished = True
-        return prepared
+    def _begin(self, root: str) -> Prepared:
+        return Prepared(root, self._tools)
 
     # --- proving ------------------------------------------------------------------------------
 
@@ -118,15 +85,8 @@ class PhysicalRestoration(Restoration):
         measured = measure_again(self._server.address, against, self._request.limits.parallel)
         return replace(measured, image_sha256=image)
 
-    def location(self) -> str:
-        """The URL of the trial's server, or the data directory."""
-        if self._server is not None:
-            return self._server.address.url()
-        return self._begun().data
-
-    def replaces(self) -> bool:
-        """Whether something is in the target directory."""
-        return self._place is not None and is_occupied(self._place)
+    def _trial_url(self) -> Optional[str]:
+        return None if self._server is None else self._server.address.url()
 
     # --- taking over --------------------------------------------------------------------------
 

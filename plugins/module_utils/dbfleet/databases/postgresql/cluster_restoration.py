@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from typing import Optional
 
-from ...errors import DamagedError, DbfleetError, RefusedError
+from ...errors import DamagedError, RefusedError
 from ...model import Artifact, Proof
-from ..base import Restoration, RestoreRequest, TakenOver
+from ..base import RestoreRequest, TakenOver
+from ..data_directory import DataDirectoryRestoration
 from ..logs import Recovered, Recovery
-from ..place import Place, building, check_place, flush, flush_tree, is_occupied, own_tree, owner_of, swap
+from ..place import Place, flush, flush_tree, own_tree, swap
 from .address import Address
 from .assembly import Assembly
 from .cluster_recovery import ClusterRecovery
@@ -23,28 +23,21 @@ from .space_places import SpacePlaces
 from .unpack import unpack
 
 
-class ClusterRestoration(Restoration):
-    """See :class:`Restoration`. Without a place it is a trial in the request's folder."""
+class ClusterRestoration(DataDirectoryRestoration[Assembly]):
+    """A restore of base backups, with their tablespaces."""
+
+    trial_folder = "cluster"
 
     def __init__(self, place: Optional[Place], request: RestoreRequest, *, tools: Optional[str]) -> None:
-        self._place = place
-        self._request = request
-        self._tools = tools
-        self._stack = ExitStack()
+        super().__init__(place, request, tools=tools)
         self._spaces: Optional[SpacePlaces] = None
-        self._owner: Optional[tuple[int, int]] = None
-        self._assembly: Optional[Assembly] = None
         self._server: Optional[ClusterServer] = None
         self._hindrance: list[str] = []
-        self._finishing = threading.Lock()
-        self._finished = False
         self._recovered: Optional[Recovered] = None
-        self._failure: Optional[DbfleetError] = None
 
     def __enter__(self) -> ClusterRestoration:
+        super().__enter__()
         if self._place is not None:
-            check_place(self._place, replace=self._request.replace)
-            self._owner = owner_of(self._place)
             spaces = SpacePlaces(self._place, self._request.tablespaces, self._owner)
             spaces.check()
             self._spaces = self._stack.enter_context(closing(spaces))
@@ -53,7 +46,7 @@ class ClusterRestoration(Restoration):
     def __exit__(self, *exc: object) -> None:
         if self._server is not None:
             self._server.stop()
-        self._stack.close()
+        super().__exit__(*exc)
 
     # --- building -----------------------------------------------------------------------------
 
@@ -69,33 +62,15 @@ class ClusterRestoration(Restoration):
             raise DamagedError(f"{artifact.file} is no part of a physical backup", "restore another backup")
         unpack(artifact, chunks, folder)
 
-    def _begun(self) -> Assembly:
-        if self._assembly is None:
-            if self._place is not None and self._spaces is not None:
-                root = self._stack.enter_context(building(self._place))
-                self._assembly = Assembly(root, self._tools, self._spaces.elsewhere)
-            else:
-                root = os.path.join(self._request.folder(), "cluster")
-                os.mkdir(root, 0o700)
-                self._assembly = Assembly(root, self._tools)
-        return self._assembly
+    def _begin(self, root: str) -> Assembly:
+        if self._spaces is None:
+            return Assembly(root, self._tools)
+        return Assembly(root, self._tools, self._spaces.elsewhere)
 
-    def _finish(self) -> Assembly:
-        """Verify and join what was received, once; raises again what it raised."""
-        assembly = self._begun()
-        with self._finishing:  # it is examined and measured side by side
-            if self._failure is not None:
-                raise self._failure
-            if not self._finished:
-                try:
-                    if self._spaces is not None:
-                        self._spaces.require_known()
-                    assembly.finish()
-                except DbfleetError as error:
-                    self._failure = error
-                    raise
-                self._finished = True
-        return assembly
+    def _complete(self, built: Assembly) -> None:
+        if self._spaces is not None:
+            self._spaces.require_known()
+        super()._complete(built)
 
     # --- proving ------------------------------------------------------------------------------
 
@@ -140,15 +115,8 @@ class ClusterRestoration(Restoration):
         self._recovered = done
         return done
 
-    def location(self) -> str:
-        """The URL of the trial's server, or the data directory."""
-        if self._server is not None:
-            return self._server.address.url()
-        return self._begun().data
-
-    def replaces(self) -> bool:
-        """Whether something is in the target directory."""
-        return self._place is not None and is_occupied(self._place)
+    def _trial_url(self) -> Optional[str]:
+        return None if self._server is None else self._server.address.url()
 
     # --- taking over --------------------------------------------------------------------------
 
