@@ -82,17 +82,6 @@ def wait_until(done: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-@contextmanager
-def a_room() -> Iterator[Path]:
-    """A folder that the server's user can reach, for restored data directories."""
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 class Restored(Server):
     """A server on a data directory that is there already."""
 

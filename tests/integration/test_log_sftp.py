@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from log_archivers import archiver
 from postgresql_clusters import cluster, content, started
 from postgresql_logs import KEEPS, SMALL, archiver_process, log_job, shelf_of, wait_until_kept, write_log
 from postgresql_server import Server, ask, own_state, wait_until
+from rooms import room
 from sftp_server import SftpServer
 from sftp_server import server as sftp_server
 
@@ -22,15 +20,7 @@ from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.targets import target_of
 
-__all__ = ["own_state"]
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+__all__ = ["own_state", "room"]
 
 
 def here(server: SftpServer, source: Server, path: str) -> Job:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from log_archivers import archiver
 from postgresql_clusters import cluster, content, started
 from postgresql_logs import KEEPS, SMALL, log_job, shelf_of, wait_until_kept, wal_of, write_log
 from postgresql_server import Server, ask, own_state, wait_until
+from rooms import room
 
 from dbfleet.model import Job, Repository
 from dbfleet.operations.backup import backup
@@ -23,21 +23,13 @@ from dbfleet.operations.sync import sync
 from dbfleet.stores.file import FileStore
 from dbfleet.targets import target_of
 
-__all__ = ["own_state"]
+__all__ = ["own_state", "room"]
 
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
     with cluster(15, settings=KEEPS, initdb=SMALL) as server:
         yield server
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def at(job: Job, repository: Path) -> Job:

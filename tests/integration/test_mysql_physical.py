@@ -13,7 +13,6 @@ import pytest
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
 from mysql_copies import (  # noqa: E402
-    a_room,
     by_hand,
     copied,
     data_of,
@@ -23,6 +22,7 @@ from mysql_copies import (  # noqa: E402
     started,
 )
 from mysql_server import Server, check_ledger, own_state, writer  # noqa: E402
+from rooms import room  # noqa: E402
 
 from dbfleet.errors import BusyError, ProofError, RefusedError, UsageError  # noqa: E402
 from dbfleet.model import Artifact, ProofPolicy  # noqa: E402
@@ -30,7 +30,7 @@ from dbfleet.operations.backup import backup  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.operations.verify import verify  # noqa: E402
 
-__all__ = ["own_state"]
+__all__ = ["own_state", "room"]
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,6 @@ def source() -> Iterator[Server]:
     server = copied()
     yield server
     server.remove()
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    with a_room() as folder:
-        yield folder
 
 
 def test_a_chain_restores_every_state_it_went_through(source: Server, room: Path, tmp_path: Path) -> None:

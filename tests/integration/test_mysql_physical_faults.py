@@ -17,7 +17,6 @@ pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
 from mysql_copies import (  # noqa: E402
     SLOW,
-    a_room,
     copied,
     copying,
     data_of,
@@ -29,6 +28,7 @@ from mysql_copies import (  # noqa: E402
     wait_until,
 )
 from mysql_server import Server, own_state  # noqa: E402
+from rooms import DAMAGES, damage, room  # noqa: E402
 
 from dbfleet.errors import BusyError, CapacityError, DbfleetError, ProofError, SourceError, ToolError  # noqa: E402
 from dbfleet.model import Limits, ProofPolicy, Source  # noqa: E402
@@ -36,7 +36,7 @@ from dbfleet.operations.backup import backup  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.operations.verify import verify  # noqa: E402
 
-__all__ = ["own_state"]
+__all__ = ["own_state", "room"]
 
 FORK = multiprocessing.get_context("fork")
 
@@ -47,12 +47,6 @@ def source() -> Iterator[Server]:
     server.script("app", "CREATE TABLE filler AS SELECT seq, repeat(md5(seq), 20) AS t FROM seq_1_to_20000")
     yield server
     server.remove()
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    with a_room() as folder:
-        yield folder
 
 
 def wrapped(folder: Path, script: str, name: str = "mariadb-backup") -> str:
@@ -291,19 +285,11 @@ def test_a_restore_that_is_killed_is_swept_by_the_next_one(source: Server, room:
     assert [path.name for path in room.iterdir()] == ["data"]
 
 
-@pytest.mark.parametrize("where", ["middle", "cut", "gone"])
+@pytest.mark.parametrize("where", DAMAGES)
 def test_a_damaged_artifact_changes_nothing(source: Server, room: Path, tmp_path: Path, where: str) -> None:
     job = job_of(source, tmp_path / "backups", proof=ProofPolicy("none"))
     manifest = made(job)
-    path = tmp_path / "backups" / manifest.artifacts[0].file
-    data = bytearray(path.read_bytes())
-    if where == "gone":
-        path.unlink()
-    elif where == "cut":
-        path.write_bytes(data[:-7])
-    else:
-        data[len(data) // 2] ^= 0x10
-        path.write_bytes(data)
+    damage(tmp_path / "backups" / manifest.artifacts[0].file, where)
     with pytest.raises(DbfleetError, match=manifest.artifacts[0].file) as caught:
         restore(job, manifest.id, to=str(room / "data"))
     assert caught.value.kind in ("damaged", "not_found")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +18,7 @@ from log_archivers import archiver
 from postgresql_clusters import by_hand, cluster, content, data_of, give, started
 from postgresql_logs import SMALL, log_job, shelf_of, wait_until_kept, write_log
 from postgresql_server import Server, ask, own_state, wait_until
+from rooms import room
 
 from dbfleet.catalog import read_catalog
 from dbfleet.databases.postgresql.backup_manifest import read_lsn, segment_name
@@ -32,16 +32,7 @@ from dbfleet.stores.registry import open_store
 from dbfleet.targets import target_of
 from dbfleet.units import utc_now
 
-__all__ = ["own_state"]
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    """A folder that the server's user can reach, for restored data directories."""
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+__all__ = ["own_state", "room"]
 
 
 def now(server: Server) -> str:

@@ -17,31 +17,20 @@ from postgresql_clusters import (
     started,
 )
 from postgresql_server import Server, ask, own_state, wait_until, writing
+from rooms import room
 
 from dbfleet.databases.postgresql.quoting import literal
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.operations.verify import verify
 
-__all__ = ["own_state"]
+__all__ = ["own_state", "room"]
 
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
     with cluster(15) as server:
         yield server
-
-
-@pytest.fixture
-def room(source: Server, tmp_path: Path) -> Iterator[Path]:
-    """A folder that the server's user can reach, for restored data directories."""
-    import shutil
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_full_backup_is_verified_and_restored(source: Server, room: Path, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
 import threading
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from postgresql_clusters import check_ledger, cluster, content, data_of, job_of, started
 from postgresql_server import Server, ask, binaries, connect, own_state, running, wait_until
+from rooms import DAMAGES, damage, room
 
 from dbfleet.catalog import read_catalog
 from dbfleet.errors import BusyError, DbfleetError, ProofError, RefusedError, SourceError, UsageError
@@ -34,17 +34,6 @@ SLOW = Limits(lock_wait=2, min_free="0", bandwidth=8 * 2**20)
 def source() -> Iterator[Server]:
     with cluster(15, settings="max_wal_size = 32MB\nmin_wal_size = 32MB\nmax_slot_wal_keep_size = 64MB\n") as server:
         yield server
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    """A folder that the server's user can reach, for restored data directories."""
-    import tempfile
-
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def slow_job(server: Server, repository: Path) -> Job:
@@ -293,20 +282,12 @@ def test_a_stale_lock_file_is_no_running_server(source: Server, room: Path, tmp_
     assert restore(job, "latest", to=str(room / "data"), replace=True).kept
 
 
-@pytest.mark.parametrize("where", ["middle", "cut", "gone"])
+@pytest.mark.parametrize("where", DAMAGES)
 def test_a_damaged_artifact_changes_nothing(source: Server, room: Path, tmp_path: Path, where: str) -> None:
     job = job_of(source, tmp_path / "backups")
     manifest = backup(job).manifest
     assert manifest is not None
-    path = tmp_path / "backups" / manifest.artifacts[0].file
-    data = bytearray(path.read_bytes())
-    if where == "gone":
-        path.unlink()
-    elif where == "cut":
-        path.write_bytes(data[:-7])
-    else:
-        data[len(data) // 2] ^= 0x10
-        path.write_bytes(data)
+    damage(tmp_path / "backups" / manifest.artifacts[0].file, where)
     with pytest.raises(DbfleetError, match=manifest.artifacts[0].file) as caught:
         restore(job, manifest.id, to=str(room / "data"))
     assert caught.value.kind in ("damaged", "not_found")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -13,6 +11,7 @@ from pathlib import Path
 import pytest
 from postgresql_clusters import QUICK, cluster, content, data_of, give, job_of, started
 from postgresql_server import Server, ask, own_state
+from rooms import room
 from test_postgresql_physical_faults import meanwhile, nothing_is_listed, slow_job
 
 from dbfleet.databases.postgresql import cluster as cluster_module
@@ -24,7 +23,7 @@ from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.scratch import scratch_base
 
-__all__ = ["own_state"]
+__all__ = ["own_state", "room"]
 
 
 @contextmanager
@@ -46,15 +45,6 @@ def two_spaces(major: int) -> Iterator[Server]:
 def source() -> Iterator[Server]:
     with two_spaces(15) as server:
         yield server
-
-
-@pytest.fixture
-def room() -> Iterator[Path]:
-    """A folder that the server's user can reach, for restored data directories."""
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
-    folder.chmod(0o755)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_nothing_is_copied_to_this_host_first(
