@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """``dbfleet.recovery.attributes``, and ``….attributes.actiongroup`` for the group of all modules."""
+    """``dbfleet.recovery.attributes``; ``….actiongroup`` for the group of modules; ``….info`` where nothing changes."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -31,4 +31,18 @@ attributes:
     support: full
     membership:
       - dbfleet.recovery.recovery
+"""
+
+    INFO = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details: It never changes anything.
+  diff_mode:
+    support: N/A
+    details: It never changes anything.
+  idempotent:
+    support: full
+    details: It never changes anything.
 """

@@ -18,17 +18,8 @@ description:
 extends_documentation_fragment:
   - dbfleet.recovery.job
   - dbfleet.recovery.attributes
+  - dbfleet.recovery.attributes.info
   - dbfleet.recovery.attributes.actiongroup
-attributes:
-  check_mode:
-    support: full
-    details: It never changes anything.
-  diff_mode:
-    support: N/A
-    details: It never changes anything.
-  idempotent:
-    support: full
-    details: It never changes anything.
 options:
   backup:
     description:

@@ -20,16 +20,7 @@ description:
   - Wants root, to be let in by the servers without a password and to see every file.
 extends_documentation_fragment:
   - dbfleet.recovery.attributes
-attributes:
-  check_mode:
-    support: full
-    details: It never changes anything.
-  diff_mode:
-    support: N/A
-    details: It never changes anything.
-  idempotent:
-    support: full
-    details: It never changes anything.
+  - dbfleet.recovery.attributes.info
 options:
   jobs:
     description: Jobs as in C(dbfleet_jobs), besides those installed in C(/etc/dbfleet/jobs.d).

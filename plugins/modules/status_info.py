@@ -17,16 +17,7 @@ description:
   - A run that was killed is told of until the next run of its kind.
 extends_documentation_fragment:
   - dbfleet.recovery.attributes
-attributes:
-  check_mode:
-    support: full
-    details: It never changes anything.
-  diff_mode:
-    support: N/A
-    details: It never changes anything.
-  idempotent:
-    support: full
-    details: It never changes anything.
+  - dbfleet.recovery.attributes.info
 options:
   job:
     description: Tell only of runs of this job.
