@@ -1,18 +1,21 @@
 """Runs a piece of a test in a child that is another user, or has a tiny disk, or is killed.
 
 The child is forked, so the piece is an ordinary function. Its mounts live in a namespace of its own and
-are gone with it; an ordinary user gets the right to mount from a user namespace.
+are gone with it; an ordinary user gets the right to mount from a user namespace. What runs for long beside
+the test is spawned instead: libraries with threads, that other tests have loaded, do not survive a fork.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import multiprocessing
 import os
 import signal
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -29,12 +32,10 @@ def in_child(act: Callable[[], None], *, disk: Optional[tuple[str, str]] = None,
     ``disk`` is a folder and the options of the tmpfs to mount there (``size=1m``); ``nobody``
     gives up root's rights, as whom file modes mean nothing.
     """
-    gc.collect()
     reader, writer = os.pipe()
-    child = os.fork()
+    child = _fork()
     if child == 0:
         code = 1
-        gc.disable()  # garbage of libraries with threads must not be freed where those are missing
         try:
             os.close(reader)
             if disk is not None:
@@ -58,7 +59,7 @@ def in_child(act: Callable[[], None], *, disk: Optional[tuple[str, str]] = None,
 
 def forked(act: Callable[[], object]) -> int:
     """A child that does ``act``, to be killed; :func:`ended` waits for it."""
-    child = os.fork()
+    child = _fork()
     if child == 0:
         code = 1
         try:
@@ -72,6 +73,21 @@ def forked(act: Callable[[], object]) -> int:
 def ended(child: int) -> int:
     """How it ended: its exit code, or minus the signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def beside(act: Callable[..., object], *given: object, **named: object) -> BaseProcess:
+    """``act``, started in an interpreter of its own; it can be killed, joined, and asked for its exit code."""
+    process = multiprocessing.get_context("spawn").Process(target=act, args=given, kwargs=named)
+    process.start()
+    return process
+
+
+def _fork() -> int:
+    gc.collect()
+    child = os.fork()
+    if child == 0:
+        gc.disable()  # garbage of libraries with threads must not be freed where those are missing
+    return child
 
 
 def children(parent: int) -> list[int]:

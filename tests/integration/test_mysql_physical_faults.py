@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
+from isolation import beside  # noqa: E402
 from mysql_copies import (  # noqa: E402
     SLOW,
     copied,
@@ -37,8 +37,6 @@ from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.operations.verify import verify  # noqa: E402
 
 __all__ = ["own_state", "room"]
-
-FORK = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +234,7 @@ def test_a_server_that_dies_fails_the_backup_and_the_next_one_works(tmp_path: Pa
     server = copied()
     try:
         job = slow_job(server, tmp_path / "backups")
-        run = FORK.Process(target=_expect_failure, args=(job,))
-        run.start()
+        run = beside(_expect_failure, job)
         wait_until(lambda: copying(server))
         server.kill()
         run.join()
@@ -260,10 +257,9 @@ def _expect_failure(job: object) -> None:
 
 def test_a_backup_that_is_killed_leaves_no_tool_and_is_swept(source: Server, tmp_path: Path) -> None:
     job = slow_job(source, tmp_path / "backups")
-    run = FORK.Process(target=backup, args=(job,))
-    run.start()
+    run = beside(backup, job)
     wait_until(lambda: copying(source))
-    os.kill(int(run.pid or 0), signal.SIGKILL)
+    run.kill()
     run.join()
     wait_until(lambda: not copying(source))
     manifest = made(replace(job, limits=Limits(lock_wait=5, min_free="0")))
@@ -275,10 +271,9 @@ def test_a_restore_that_is_killed_is_swept_by_the_next_one(source: Server, room:
     job = job_of(source, tmp_path / "backups")
     made(job)
     slow = replace(job, limits=replace(SLOW, bandwidth=2**18))
-    run = FORK.Process(target=restore, args=(slow, "latest"), kwargs={"to": str(room / "data")})
-    run.start()
+    run = beside(restore, slow, "latest", to=str(room / "data"))
     wait_until(lambda: list(room.glob(".data.dbfleet-restore-*/0/*")))
-    os.kill(int(run.pid or 0), signal.SIGKILL)
+    run.kill()
     run.join()
     assert [path.name.startswith(".data.dbfleet-restore-") for path in room.iterdir()] == [True]
     restore(job, "latest", to=str(room / "data"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from isolation import beside
 from postgresql_clusters import check_ledger, cluster, content, data_of, job_of, started
 from postgresql_server import Server, ask, binaries, connect, own_state, running, wait_until
 from rooms import DAMAGES, damage, room
@@ -123,9 +123,8 @@ def test_a_server_that_is_killed_fails_it_and_the_next_one_works(source: Server,
 
 def test_a_backup_that_is_killed_leaves_nothing_listed(source: Server, tmp_path: Path) -> None:
     job = slow_job(source, tmp_path / "backups")
-    run = multiprocessing.get_context("fork").Process(target=backup, args=(job,))
-    with meanwhile(lambda: os.kill(int(run.pid or 0), signal.SIGKILL), source):
-        run.start()
+    run = beside(backup, job)
+    with meanwhile(run.kill, source):
         run.join()
     assert run.exitcode == -signal.SIGKILL
     assert not read_catalog(open_store(job.repository.url), "app").manifests
@@ -322,12 +321,9 @@ def test_a_restore_that_is_killed_is_swept_by_the_next_one(source: Server, room:
     job = job_of(source, tmp_path / "backups")
     backup(job)
     slow = replace(job, limits=replace(SLOW, bandwidth=2**20))
-    run = multiprocessing.get_context("fork").Process(
-        target=restore, args=(slow, "latest"), kwargs={"to": str(room / "data")}
-    )
-    run.start()
+    run = beside(restore, slow, "latest", to=str(room / "data"))
     wait_until(lambda: list(room.glob(".data.dbfleet-restore-*/0/*")))
-    os.kill(int(run.pid or 0), signal.SIGKILL)
+    run.kill()
     run.join()
     assert [path.name.startswith(".data.dbfleet-restore-") for path in room.iterdir()] == [True]
     restore(job, "latest", to=str(room / "data"))
