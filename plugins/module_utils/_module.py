@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Callable
 from urllib.parse import unquote
 
@@ -20,6 +21,7 @@ from .dbfleet.run_limits import applied
 from .dbfleet.status import reported
 
 TYPES = {"path": "path", "int": "int", "mode": "raw", "list": "list"}  # every other kind of key is text
+JOIN_ATTEMPTS = 40  # two seconds
 
 
 def argument_spec(**options: dict[str, Any]) -> dict[str, Any]:
@@ -116,12 +118,30 @@ def run(
 
 def end_with(module: AnsibleModule, function: Callable[[AnsibleModule], dict[str, Any]]) -> None:
     """As :func:`run`, for a module that is not about one job."""
+    join_watched_group(os.environ)
     hide_only_secrets(module)
     try:
         result = function(module)
     except DbfleetError as error:
         module.fail_json(msg=str(error), error=error.to_json())
     module.exit_json(**result)
+
+
+def join_watched_group(environ: Mapping[str, str]) -> None:
+    """With ``async``, come within reach of Ansible's watcher.
+
+    ``async_wrapper`` kills the process group that the parent of this process leads, and makes that group when the
+    parent may have started this process already; it would then outlive the limit, and hold its lock.
+    """
+    if "ANSIBLE_ASYNC_DIR" not in environ or not hasattr(os, "setpgid"):
+        return
+    parent = os.getppid()
+    for _attempt in range(JOIN_ATTEMPTS):
+        with suppress(OSError):
+            if os.getpgrp() != parent:
+                os.setpgid(0, parent)
+            return
+        time.sleep(0.05)
 
 
 def told(module: AnsibleModule, verb: str, job: Job) -> AbstractContextManager[Progress]:
