@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from contextlib import suppress
 from typing import Optional
 
@@ -16,7 +17,8 @@ LOCKED = ("ibdata1", "aria_log_control")  # a server holds a lock of the operati
 LEFT_OUT = re.compile(r"(ib_logfile\d+|ibtmp\d+|aria_log\.\d+|.*[-.]bin\.\d+|binlog\.\d+|.*\.err|.*\.log)$")
 # Where InnoDB keeps its two checkpoints in ib_logfile0, by the first four bytes of the file (10.5, 10.8).
 CHECKPOINTS = {b"PHYS": (512 + 8, 1536 + 8), b"Phys": (4096, 8192)}
-ATTEMPTS = 5
+ATTEMPTS = 25
+PAUSE = 0.2  # seconds between two attempts: a checkpoint is in the file before the server tells of it
 
 
 def _server_on(path: str) -> Optional[str]:
@@ -91,13 +93,17 @@ def _is_of(session: Session, path: str) -> Optional[bool]:
         with suppress(OSError), open(os.path.join(path, "auto.cnf"), encoding="utf-8", errors="replace") as file:
             return uuid in file.read()
         return None
-    for _attempt in range(ATTEMPTS):
-        before = session.status("Innodb_lsn_last_checkpoint")
-        found = _checkpoint(path)
-        if found is None or not before or session.status("Innodb_lsn_last_checkpoint") != before:
-            continue  # it made a checkpoint meanwhile
-        return found == int(before)
-    return None
+    pairs = set()
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(PAUSE)
+        said, found = session.status("Innodb_lsn_last_checkpoint"), _checkpoint(path)
+        if found is None or not said:
+            return None
+        if found == int(said):
+            return True
+        pairs.add((found, said))
+    return False if len(pairs) == 1 else None  # those that move are of a server that is making checkpoints
 
 
 def _checkpoint(path: str) -> Optional[int]:
