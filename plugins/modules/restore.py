@@ -40,7 +40,9 @@ options:
     type: str
     default: latest
   to:
-    description: URL of the database to restore to. The default is O(source.url).
+    description:
+      - URL of the database to restore to. The default is O(source.url).
+      - The password in O(source.password_file) goes with it where it names the same account, and else does not.
     type: str
   tables:
     description:

@@ -16,7 +16,15 @@ from conformance_databases import made
 from postgresql_server import Server, ask, connect, dump, ident, job_of, own_state, running, server, wait_until
 from test_postgresql_faults import recording
 
-from dbfleet.errors import BusyError, DbfleetError, NotFoundError, ProofError, RefusedError, UsageError
+from dbfleet.errors import (
+    BusyError,
+    DbfleetError,
+    KeyMaterialError,
+    NotFoundError,
+    ProofError,
+    RefusedError,
+    UsageError,
+)
 from dbfleet.model import Job, ProofPolicy, Source
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
@@ -90,6 +98,17 @@ def test_a_statement_that_fails_leaves_nothing(server: Server, job: Job, shop: S
 
 def restore_with(job: Job, target: str, tools: Path) -> Any:
     return restore(replace(job, source=Source(target, tools=str(tools))), "latest")
+
+
+def test_the_password_of_the_job_is_given_to_its_own_account_only(server: Server, job: Job, shop: Source) -> None:
+    """As on a host that was rebuilt, where the account of backups is not there yet."""
+    made(job)
+    lost = Source(server.url(name_of(shop), user="keeper"), password_file="/nonexistent/password")
+    there = server.new_name()
+    with pytest.raises(KeyMaterialError, match="/nonexistent/password"):
+        restore(replace(job, source=lost), "latest", to=server.url(there, user="keeper"))
+    restore(replace(job, source=lost), "latest", to=server.url(there))
+    assert ask(server.source(there), "SELECT count(*) FROM people") == [(50,)]
 
 
 def test_restoring_twice_doubles_nothing(server: Server, job: Job, shop: Source) -> None:

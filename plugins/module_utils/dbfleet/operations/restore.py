@@ -21,7 +21,7 @@ from ..scratch import scratch_folder
 from ..stores.base import Store
 from ..stream.pipeline import read_foreign
 from ..targets import Target
-from ..urls import without_credentials
+from ..urls import user_of, without_credentials
 from . import foreign, point_in_time
 from .lookup import open_repository
 from .rebuild import database_for, fill, parts, problems
@@ -95,6 +95,7 @@ def restore(
 
 
 def _target(job: Job, to: Optional[str], manifest: Optional[Manifest]) -> Source:
+    """Where to restore to. The password of the job is that of its source's account, and given to no other one."""
     if to is None:
         if job.source is None:
             raise UsageError("there is no target to restore to", "give --to, or the source of the job")
@@ -102,7 +103,8 @@ def _target(job: Job, to: Optional[str], manifest: Optional[Manifest]) -> Source
     tools = job.source.tools if job.source else None
     if "://" not in to:
         return Source(_kind(job, manifest).url_of_place(to), tools=tools)
-    return Source(to, job.source.password_file if job.source else None, tools=tools)
+    same = job.source is not None and user_of(to) == user_of(job.source.url)
+    return Source(to, job.source.password_file if job.source and same else None, tools=tools)
 
 
 def _kind(job: Job, manifest: Optional[Manifest]) -> type[Database]:
