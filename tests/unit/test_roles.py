@@ -37,7 +37,6 @@ def test_roles_are_a_family(role: str) -> None:
     assert f"# Role `dbfleet.recovery.{role}`" in (folder / "README.md").read_text(encoding="utf-8")
     tested_by = {
         "db_account": "molecule/databases/molecule.yml",
-        "repository": "tests/integration/test_repository_jail.py",
         "offsite": "tests/integration/test_offsite.py",
     }.get(role, f"molecule/{role}/molecule.yml")
     assert (ROOT / tested_by).exists()
