@@ -21,7 +21,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "prune": (),
     "sync": ("to",),
 }
-KEYS = ("name", "user", "writable", *VERBS)
+KEYS = ("name", "user", "writable", "log_archive", *VERBS)
 KINDS = {
     "systemd": calendars.on_calendar,
     "cron": calendars.cron,
@@ -85,6 +85,53 @@ def scheduled_runs(
                 }
             )
     return runs
+
+
+def archivers(
+    jobs: Iterable[Union[str, Mapping[str, Any]]],
+    *,
+    kind: str,
+    defaults: Mapping[str, Any],
+    installed: Optional[Mapping[str, Any]] = None,
+) -> list[dict[str, Any]]:
+    """One mapping for each of ``jobs`` that says ``log_archive: true``: a service that always runs.
+
+    It has ``name``, ``job``, ``arguments``, ``user``, ``writable``, ``network``, ``home`` and ``temporary``, as a run
+    of :func:`scheduled_runs`. Raises ``ScheduleError`` that names the job.
+    """
+    found: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for job in jobs:
+        job = {"name": job} if isinstance(job, str) else job
+        name = _name_of(job, seen)
+        if not _truth(name, job.get("log_archive", False)):
+            continue
+        if kind != "systemd":
+            raise ScheduleError(
+                f"log_archive of {name}: {kind} is not set up to keep a service running: use systemd, or leave it "
+                "out and see that `dbfleet log-archive run` runs"
+            )
+        file = _job_file(name, (installed or {}).get(name, '{"method": "physical"}'))
+        if file.get("method") != "physical":
+            raise ScheduleError(f"log_archive of {name}: a log archive belongs to a job with method: physical")
+        settings = file.get("log_archive") or {}
+        spool = settings.get("spool") if isinstance(settings, Mapping) else None
+        found.append(
+            {
+                "name": f"dbfleet-archiver-{name}",
+                "job": name,
+                "arguments": ["log-archive", "run", "--job", name],
+                "user": _user(name, job.get("user") or defaults.get("user")),
+                **_places([*_touched(name, job, file), *([str(spool)] if spool else [])]),
+            }
+        )
+    return found
+
+
+def _truth(name: str, said: Any) -> bool:
+    if not isinstance(said, bool):
+        raise ScheduleError(f"log_archive of {name}: {said!r} is neither true nor false")
+    return said
 
 
 def _name_of(job: Mapping[str, Any], seen: set[str]) -> str:

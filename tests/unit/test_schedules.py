@@ -146,3 +146,49 @@ def test_the_file_of_launchd() -> None:
     assert plist["ProgramArguments"] == line
     assert plist["StartCalendarInterval"] == [{"Hour": 1, "Minute": 0}]
     assert (plist["UserName"], plist["Nice"], plist["LowPriorityIO"]) == ("dbfleet", 10, True)
+
+
+# --- log archives -----------------------------------------------------------------------------
+
+
+def archivers(*jobs: Any, kind: str = "systemd", **files: Any) -> Any:
+    installed = {name: json.dumps(file) for name, file in files.items()}
+    return schedules.archivers(jobs, kind=kind, defaults=DEFAULTS, installed=installed)
+
+
+def test_a_log_archive_is_a_service_of_its_own() -> None:
+    file = {
+        "method": "physical",
+        "source": {"url": "postgresql://dbfleet@127.0.0.1"},
+        "repository": {"url": "file:///mnt/backups"},
+        "log_archive": {"spool": "/srv/spool"},
+    }
+    job = {"name": "cluster", "log_archive": True}
+    assert archivers("app", job, {"name": "small", "log_archive": False}, cluster=file) == [
+        {
+            "name": "dbfleet-archiver-cluster",
+            "job": "cluster",
+            "arguments": ["log-archive", "run", "--job", "cluster"],
+            "user": "dbfleet",
+            "writable": ["/mnt/backups", "/srv/spool"],
+            "network": True,
+            "home": False,
+            "temporary": False,
+        }
+    ]
+    assert {run["verb"] for run in runs(job)} == {"backup", "verify"}
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "file", "words"),
+    [
+        (True, "cron", {"method": "physical"}, "cron is not set up to keep a service running"),
+        (True, "systemd", {"method": "logical"}, "belongs to a job with method: physical"),
+        (True, "systemd", {}, "belongs to a job with method: physical"),
+        ("yes", "systemd", {"method": "physical"}, "'yes' is neither true nor false"),
+    ],
+)
+def test_a_log_archive_that_cannot_be_is_refused(said: Any, kind: str, file: Any, words: str) -> None:
+    with pytest.raises(schedules.ScheduleError) as caught:
+        archivers({"name": "cluster", "log_archive": said}, kind=kind, cluster=file)
+    assert "log_archive of cluster" in str(caught.value) and words in str(caught.value)
