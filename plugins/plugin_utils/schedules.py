@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional, Union
 from urllib.parse import unquote
 
@@ -56,10 +56,7 @@ def scheduled_runs(
     """
     window = _checked(calendars.minutes, spread, "schedule_spread")
     runs: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    for job in jobs:
-        job = {"name": job} if isinstance(job, str) else job
-        name = _name_of(job, seen)
+    for name, job in _named(jobs):
         file = _job_file(name, (installed or {}).get(name, "{}"))
         touched = _touched(name, job, file)
         for verb in VERBS:
@@ -100,10 +97,7 @@ def archivers(
     of :func:`scheduled_runs`. Raises ``ScheduleError`` that names the job.
     """
     found: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    for job in jobs:
-        job = {"name": job} if isinstance(job, str) else job
-        name = _name_of(job, seen)
+    for name, job in _named(jobs):
         if not _truth(name, job.get("log_archive", False)):
             continue
         if kind != "systemd":
@@ -132,6 +126,14 @@ def _truth(name: str, said: Any) -> bool:
     if not isinstance(said, bool):
         raise ScheduleError(f"log_archive of {name}: {said!r} is neither true nor false")
     return said
+
+
+def _named(jobs: Iterable[Union[str, Mapping[str, Any]]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each job and its name; a job that is only a name says nothing else."""
+    seen: set[str] = set()
+    for job in jobs:
+        job = {"name": job} if isinstance(job, str) else job
+        yield _name_of(job, seen), job
 
 
 def _name_of(job: Mapping[str, Any], seen: set[str]) -> str:

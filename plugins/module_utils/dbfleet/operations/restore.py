@@ -100,11 +100,11 @@ def _target(job: Job, to: Optional[str], manifest: Optional[Manifest]) -> Source
         if job.source is None:
             raise UsageError("there is no target to restore to", "give --to, or the source of the job")
         return job.source
-    tools = job.source.tools if job.source else None
+    source = job.source or Source("")
     if "://" not in to:
-        return Source(_kind(job, manifest).url_of_place(to), tools=tools)
-    same = job.source is not None and user_of(to) == user_of(job.source.url)
-    return Source(to, job.source.password_file if job.source and same else None, tools=tools)
+        return Source(_kind(job, manifest).url_of_place(to), tools=source.tools)
+    own = user_of(to) == user_of(source.url)
+    return Source(to, source.password_file if own else None, tools=source.tools)
 
 
 def _kind(job: Job, manifest: Optional[Manifest]) -> type[Database]:
