@@ -1,4 +1,3 @@
-CREATE ROLE promptpilot;
 CREATE DATABASE promptpilot OWNER promptpilot TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
 CREATE DATABASE forgotten;
 \connect promptpilot
