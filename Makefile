@@ -4,9 +4,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-CHECKS := lint types sanity unit integration windows mysql8 sidecar molecule
+CHECKS := lint types sanity unit integration versions regression windows mysql8 sidecar molecule
 
-.PHONY: help setup backup pyz test $(CHECKS) versions regression bench docs clean
+.PHONY: help setup backup pyz test $(CHECKS) bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -20,7 +20,7 @@ backup: ## back up DATABASE_URL (or a sample database) into BACKUP_DIR (./backup
 pyz: ## build build/dbfleet.pyz, the command for hosts without Ansible
 	@scripts/dev/pyz.sh
 
-test: $(CHECKS) ## all checks and tests, in this order: lint types sanity unit integration windows mysql8 sidecar molecule
+test: $(CHECKS) ## all checks and tests, in the order below
 
 lint: ## style of Python, YAML, Ansible content and shell scripts
 	@scripts/dev/lint.sh
@@ -37,6 +37,12 @@ unit: ## unit tests
 integration: ## tests with real databases and tools
 	@scripts/dev/integration.sh
 
+versions: ## backups of PostgreSQL 13, 14 and 16 (downloads 70 MB)
+	@scripts/dev/versions.sh
+
+regression: ## backups of what PostgreSQL's own regression suite leaves behind
+	@scripts/dev/regression.sh
+
 windows: ## the command and the wrapper script on Python for Windows, under Wine
 	@scripts/dev/windows.sh
 
@@ -48,12 +54,6 @@ sidecar: ## the container image with a scheduler, in podman
 
 molecule: ## tests on a fleet of containers (SCENARIO=name for one)
 	@scripts/dev/molecule.sh $(SCENARIO)
-
-versions: ## backups of PostgreSQL 13, 14 and 16 (downloads 70 MB; not part of test)
-	@scripts/dev/versions.sh
-
-regression: ## what PostgreSQL's own regression suite leaves behind (takes minutes; not part of test)
-	@scripts/dev/regression.sh
 
 bench: ## benchmarks
 	@scripts/dev/bench.sh

