@@ -46,6 +46,23 @@ def test_a_full_backup_is_verified_and_restored(source: Server, room: Path, tmp_
         assert content(source, restored) == expected
 
 
+def test_unlogged_tables_come_back_empty_as_its_notes_say(source: Server, room: Path, tmp_path: Path) -> None:
+    job = job_of(source, tmp_path / "backups")
+    manifest = backup(job).manifest
+    assert manifest is not None and not any("unlogged" in note for note in manifest.notes)
+    ask(source.source("app"), "CREATE UNLOGGED TABLE passing AS SELECT 1 AS x")
+    try:
+        manifest = backup(job).manifest
+        assert manifest is not None
+        (note,) = (note for note in manifest.notes if "unlogged" in note)
+        assert note.endswith(": in app")
+        assert restore(job, "latest", to=str(room / "data")).proven
+        with started(source, room / "data") as restored:
+            assert ask(restored, "SELECT count(*) FROM passing") == [(0,)]
+    finally:
+        ask(source.source("app"), "DROP TABLE passing")
+
+
 def test_its_own_commands_restore_it(source: Server, room: Path, tmp_path: Path) -> None:
     job = job_of(source, tmp_path / "backups")
     expected = content(source, source.source("app"))

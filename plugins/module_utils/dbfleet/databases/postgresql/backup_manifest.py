@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Optional
 
@@ -31,11 +31,16 @@ class WalRange:
 
 @dataclass(frozen=True)
 class BackupManifest:
-    """What the server says of a base backup: its log, its cluster (from version 17 on), its checksum."""
+    """What the server says of a base backup: its log, its cluster (from version 17 on), its checksum.
+
+    ``unlogged`` are the numbers of the databases that have unlogged tables: only the empty files that these begin
+    with are in a backup (manual, chapter "The Initialization Fork").
+    """
 
     ranges: tuple[WalRange, ...]
     system: Optional[str]
     sha256: str
+    unlogged: frozenset[int] = frozenset()
 
     @property
     def timeline(self) -> int:
@@ -56,11 +61,19 @@ def read_manifest(data: bytes) -> BackupManifest:
             for one in fields["WAL-Ranges"]
         )
         system = fields.get("System-Identifier")
+        unlogged = frozenset(_with_empty_files(file.get("Path", "") for file in fields["Files"]))
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"the {FILE} of the base backup cannot be read: {error}", "take a new backup") from error
     if not ranges:
         raise DamagedError(f"the {FILE} of the base backup names no log", "take a new backup")
-    return BackupManifest(ranges, None if system is None else str(system), found[1].decode())
+    return BackupManifest(ranges, None if system is None else str(system), found[1].decode(), unlogged)
+
+
+def _with_empty_files(paths: Iterable[str]) -> Iterator[int]:
+    """The numbers of databases among whose ``paths`` there are initialization forks."""
+    for path in paths:
+        if path.endswith("_init"):
+            yield int(path.split("/")[-2])
 
 
 def read_lsn(text: str) -> int:

@@ -22,7 +22,16 @@ from .cluster_stream import SINCE as STREAMED_SINCE
 from .cluster_stream import stream
 from .cluster_tables import ClusterTables
 from .place import POSTGRESQL
-from .replication import Cluster, Tablespace, describe, require_replication, reserve_log, size_bytes, tablespaces
+from .replication import (
+    Cluster,
+    Tablespace,
+    databases,
+    describe,
+    require_replication,
+    reserve_log,
+    size_bytes,
+    tablespaces,
+)
 from .tools import Tool, find
 from .wal_source import WalSource
 
@@ -119,7 +128,8 @@ class PostgresqlCluster(Database):
                 notes.append(reservation.note)
             work = BaseBackup(tool, self.address, self.address.environment(request.scratch), reservation)
             base, more, kind = _begin(stack, work, cluster, request, tablespaces(self.address), notes)
-            yield ClusterSnapshot(base, more, self._identity(cluster), tool, kind=kind, notes=notes)
+            names = databases(self.address)
+            yield ClusterSnapshot(base, more, self._identity(cluster), tool, kind=kind, notes=notes, names=names)
 
 
 def _begin(

@@ -20,6 +20,7 @@ MEANING = (
     "proof: a base backup is consistent only at its stop point, where nobody can ask it: instead of rows it holds "
     "the server's own checksum of every file, and verify starts a server on it and reads everything"
 )
+UNLOGGED = "unlogged tables come back empty, as after a crash: PostgreSQL keeps their rows out of base backups"
 OWNER = "# where root ran this: chown -R postgres: restored*"
 STEM = re.compile(r"[^./]+")
 TABLESPACE = re.compile(r"/(\d+)\.tar(?:\.|$)")
@@ -40,7 +41,9 @@ class ClusterSnapshot(Snapshot):
         *,
         kind: str,
         notes: Sequence[str],
+        names: Mapping[int, str],
     ) -> None:
+        """``names`` are those of the server's databases by their numbers."""
         self.artifacts = (base, *more)
         self.together = isinstance(base, StreamedBase)
         self.identity = identity
@@ -50,6 +53,7 @@ class ClusterSnapshot(Snapshot):
         self.consistent_at: datetime = utc_now()
         self.position: Mapping[str, Any] = {}
         self._base = base
+        self._names = names
 
     def prove(self, policy: ProofPolicy) -> Proof:
         """Nothing yet: what can be proven is what the server's own manifest says, which comes last."""
@@ -65,6 +69,9 @@ class ClusterSnapshot(Snapshot):
         manifest = reader.check(str(self.identity.server_identity))
         self.position = position_of(manifest, str(self.identity.server_identity), reader.from_standby)
         self.consistent_at = utc_now()
+        if manifest.unlogged:
+            names = ", ".join(name for number, name in self._names.items() if number in manifest.unlogged)
+            self.notes = (*self.notes, f"{UNLOGGED}: in {names}" if names else UNLOGGED)
         return Proof(proof.level, queries=proof.queries, image_sha256=manifest.sha256)
 
     def interrupt(self) -> None:

@@ -154,6 +154,13 @@ def tablespaces(address: Address) -> list[Tablespace]:
     return [Tablespace(int(oid), str(place)) for oid, place in rows]
 
 
+def databases(address: Address) -> dict[int, str]:
+    """The names of all databases by their numbers."""
+    with connect(address) as connection:
+        rows = connection.rows("SELECT oid, datname FROM pg_catalog.pg_database ORDER BY datname")
+    return {int(oid): str(name) for oid, name in rows}
+
+
 def size_bytes(address: Address) -> int:
     """Bytes of all databases, with a little for what they share and for the log."""
     with connect(address) as connection:
