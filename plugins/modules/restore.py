@@ -64,23 +64,31 @@ options:
           - V(latest) means all the log there is.
         type: str
       lsn:
-        description: A position in the log, such as V(0/3000028).
+        description: Of PostgreSQL, a position in the log, such as V(0/3000028).
         type: str
       xid:
-        description: The number of a transaction.
+        description: Of PostgreSQL, the number of a transaction.
         type: str
       name:
-        description: The name of a restore point.
+        description: Of PostgreSQL, the name of a restore point.
+        type: str
+      position:
+        description: Of MariaDB, a position between two transactions of the binary log, such as V(binlog.000007:5120).
+        type: str
+      gtid:
+        description: Of MariaDB, the GTID of a transaction, such as V(0-1-4711).
         type: str
       timeline:
-        description: The timeline to follow. The default is the newest one that came of the backup's.
+        description:
+          - Of PostgreSQL, the timeline to follow. The default is the newest one that came of the backup's.
         type: str
       inclusive:
         description: Whether what is exactly at the target is still applied.
         type: bool
         default: true
       action:
-        description: Whether the server is made a primary at the target, or left to pause there when it is started.
+        description:
+          - Whether a PostgreSQL server is made a primary at the target, or left to pause there when it is started.
         type: str
         choices: [promote, pause]
         default: promote
@@ -204,6 +212,8 @@ OPTIONS = {
             "lsn": {"type": "str"},
             "xid": {"type": "str"},
             "name": {"type": "str"},
+            "position": {"type": "str"},
+            "gtid": {"type": "str"},
             "timeline": {"type": "str"},
             "inclusive": {"type": "bool", "default": True},
             "action": {"type": "str", "default": "promote", "choices": list(ACTIONS)},

@@ -11,19 +11,22 @@ from .errors import UsageError
 from .units import to_text
 
 END = "latest"
-KINDS = ("time", "lsn", "xid", "name")
+KINDS = ("time", "lsn", "xid", "name", "position", "gtid")
 ACTIONS = ("promote", "pause")
 EXAMPLE = "write 2025-08-23T10:30:00Z, 2025-08-23 12:30:00+02:00, or latest"
 LONGEST_NAME = 63
+POSITION = re.compile(r"([0-9A-Za-z_][0-9A-Za-z_.-]*\.\d{6,10}):(\d{1,20})", re.ASCII)
+GTID = re.compile(r"\d{1,10}-\d{1,10}-\d{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Target:
     """Where recovery ends.
 
-    ``kind`` is ``time`` (then ``moment`` is set), ``lsn`` (a position in the log), ``xid`` (a transaction),
-    ``name`` (a restore point), or ``end``: all the log there is. ``inclusive``: what is exactly at the
-    target is still applied. ``action`` then: ``promote`` or ``pause``. ``timeline``: which one to follow,
+    ``kind`` is ``time`` (then ``moment`` is set), ``end``: all the log there is, or what the engine's own log
+    names: ``lsn`` (a position), ``xid`` (a transaction) and ``name`` (a restore point) of PostgreSQL,
+    ``position`` (a file and its offset) and ``gtid`` (a transaction) of MariaDB. ``inclusive``: what is exactly
+    at the target is still applied. ``action`` then: ``promote`` or ``pause``. ``timeline``: which one to follow,
     ``None`` for the newest.
     """
 
@@ -47,12 +50,14 @@ def target_of(
     lsn: Optional[str] = None,
     xid: Optional[str] = None,
     name: Optional[str] = None,
+    position: Optional[str] = None,
+    gtid: Optional[str] = None,
     inclusive: bool = True,
     action: str = "promote",
     timeline: Optional[str] = None,
 ) -> Optional[Target]:
     """The target that was asked for; ``None`` where none was. Raises ``UsageError`` for what cannot be one."""
-    given = {kind: text for kind, text in zip(KINDS, (time, lsn, xid, name)) if text is not None}
+    given = {kind: text for kind, text in zip(KINDS, (time, lsn, xid, name, position, gtid)) if text is not None}
     if not given:
         if timeline is not None or action != "promote" or not inclusive:
             raise UsageError("no target is given", "give a time, a position, a transaction or a restore point")
@@ -76,6 +81,13 @@ def target_of(
         raise UsageError(f"{text!r} is no transaction", "write its number")
     elif kind == "name" and (not text or len(text.encode("utf-8", "replace")) > LONGEST_NAME or "\n" in text):
         raise UsageError(f"{text!r} cannot name a restore point", f"write 1 to {LONGEST_NAME} bytes on one line")
+    elif kind == "position":
+        if not POSITION.fullmatch(text):
+            raise UsageError(f"{text!r} is no position in a binary log", "write it as binlog.000007:5120")
+        if not inclusive:
+            raise UsageError("a position stands between two transactions: none is at it", "leave exclusive out")
+    elif kind == "gtid" and not GTID.fullmatch(text):
+        raise UsageError(f"{text!r} is no transaction of MariaDB", "write it as 0-1-4711: domain, server and number")
     return Target(kind, text, moment, inclusive, action, _timeline(timeline), notes)
 
 

@@ -85,6 +85,8 @@ def restore(request: Request, job: Job, progress: Progress) -> Answer:
             lsn=request.get("target_lsn"),
             xid=request.get("target_xid"),
             name=request.get("target_name"),
+            position=request.get("target_position"),
+            gtid=request.get("target_gtid"),
             inclusive=not request.get("target_exclusive"),
             action=request.get("target_action") or "promote",
             timeline=request.get("target_timeline"),

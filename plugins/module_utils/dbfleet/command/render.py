@@ -100,8 +100,8 @@ def _recovered(facts: Mapping[str, Any]) -> str:
     """To where, and where the server says that it stopped."""
     if not facts:
         return ""
-    end = "paused there" if facts["paused"] else f"on timeline {facts['timeline']}"
-    return f"to {facts['target']}, {end}: {facts['stopped']}"
+    timeline = f", on timeline {facts['timeline']}" if facts["timeline"] is not None else ""
+    return f"to {facts['target']}{', paused there' if facts['paused'] else timeline}: {facts['stopped']}"
 
 
 def verified(results: Sequence[Any], style: Style) -> list[str]:

@@ -119,7 +119,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Recovery:
-    """Log that is to be applied to what a restoration has built.
+    """Log that is to be applied to what a restoration has built, which is at ``position``, as its manifest says it.
 
     ``fetch`` writes a file of ``line`` to a path, as large as its server expects it, and raises what
     keeps it from that. ``may_end``: where the log ends before the target, its end is as good: nothing
@@ -128,6 +128,7 @@ class Recovery:
 
     target: Target
     line: Line
+    position: Mapping[str, Any]
     fetch: Callable[[str, str], None]
     may_end: bool = False
 
@@ -146,7 +147,7 @@ class LogFormat(abc.ABC):
     """The files of one engine's log."""
 
     engine: str
-    recovers = True  # whether restorations of this engine apply its log
+    searched: tuple[str, ...] = ()  # kinds of targets that are looked for while the log is applied
 
     @abc.abstractmethod
     def kind(self, name: str) -> Optional[str]:
@@ -165,6 +166,17 @@ class LogFormat(abc.ABC):
         """The log on ``shelf`` that follows a backup with that ``position``, on ``timeline`` or the newest one.
 
         Raises ``NotFoundError`` where no such line of log leads on from the backup.
+        """
+
+    @abc.abstractmethod
+    def require(self, target: Target, server_version: str) -> None:
+        """Raise ``UsageError`` for a target to which no backup of a server of that version can be brought."""
+
+    @abc.abstractmethod
+    def holds(self, shelf: Shelf, position: Mapping[str, Any], line: Line, end: str, target: Target) -> bool:
+        """Whether the log from ``position`` along ``line``, up to the position ``end``, has ``target``.
+
+        Not asked of times. ``True`` for targets of the kinds :attr:`searched`: only applying the log tells.
         """
 
     @abc.abstractmethod

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from ..catalog import Catalog
 from ..databases.log_formats import log_format_of
-from ..databases.logs import Recovery
+from ..databases.logs import LogFormat, Recovery
 from ..errors import RefusedError, UsageError
 from ..log_catalog import LogShelf
 from ..log_records import LogRecord
@@ -52,11 +52,6 @@ def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) 
     Raises ``RefusedError`` that says what can be reached, where the target cannot.
     """
     form = log_format_of(engine_of(job))
-    if not form.recovers:
-        raise UsageError(
-            f"this version does not bring backups of {form.engine} forward to {target} by itself",
-            "restore the backup, and replay the log with the server's own tools, as the page on the log archive says",
-        )
     shelf = choose_shelf(job, store, form)
     if wanted == ANY:
         candidates = list(reaches(form, shelf, catalog, target.timeline))
@@ -66,12 +61,13 @@ def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) 
             raise UsageError(f"{backup.id} is no physical backup, and log fits only to those", "name another backup")
         candidates = [reach_of(form, shelf, backup, target.timeline)]
     for reach in reversed(candidates):
-        if _is_within(shelf, reach, target):
-            return _plan(job, store, shelf, reach, target)
+        form.require(target, reach.backup.source.server_version)
+        if _is_within(form, shelf, reach, target):
+            return _plan(job, store, form, shelf, reach, target)
     raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(candidates))
 
 
-def _plan(job: Job, store: Store, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
+def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
     records = tuple(_until(shelf, reach, target))
     for record in records:
         entry = shelf.files.get(record.artifact.file.rpartition("/")[2])
@@ -86,9 +82,10 @@ def _plan(job: Job, store: Store, shelf: LogShelf, reach: Reach, target: Target)
 
     may_end = target.moment is not None and reach.latest is not None and target.moment <= reach.latest
     notes = list(target.notes)
-    if target.kind == "xid":
+    if target.kind in form.searched:
         notes.append("whether this transaction is in the log is found out while it is applied")
-    return Plan(reach.backup, Recovery(target, reach.line, fetch, may_end), records, tuple(notes))
+    recovery = Recovery(target, reach.line, reach.backup.position, fetch, may_end)
+    return Plan(reach.backup, recovery, records, tuple(notes))
 
 
 def _until(shelf: LogShelf, reach: Reach, target: Target) -> Iterator[LogRecord]:
@@ -100,24 +97,10 @@ def _until(shelf: LogShelf, reach: Reach, target: Target) -> Iterator[LogRecord]
             return
 
 
-def _is_within(shelf: LogShelf, reach: Reach, target: Target) -> bool:
+def _is_within(form: LogFormat, shelf: LogShelf, reach: Reach, target: Target) -> bool:
     if target.kind == "time" and target.moment is not None:
         return reach.earliest <= target.moment and reach.latest is not None and target.moment <= reach.latest
-    if target.kind == "lsn":
-        return _number(str(reach.backup.position["stop_lsn"])) <= _number(target.value) <= _number(reach.end)
-    if target.kind == "name":
-        return any(target.value in _points(shelf, name) for name in reach.line.names)
-    return reach.line.missing is None or target.kind == "xid"
-
-
-def _points(shelf: LogShelf, name: str) -> list[str]:
-    return [str(point[0]) for point in shelf.record(name).details.get("restore_points", ())]
-
-
-def _number(position: str) -> int:
-    """``0/3000028`` as a number."""
-    high, _slash, low = position.partition("/")
-    return (int(high, 16) << 32) + int(low, 16)
+    return form.holds(shelf, reach.backup.position, reach.line, reach.end, target)
 
 
 def _why(target: Target) -> str:

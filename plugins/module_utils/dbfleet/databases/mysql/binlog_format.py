@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
 
-from ...errors import DamagedError, NotFoundError
+from ...errors import DamagedError, NotFoundError, UsageError
+from ...targets import Target
 from ..logs import Extent, Line, LogFormat, Shelf
 
 MAGIC = b"\xfebin"
@@ -26,6 +27,7 @@ DESCRIPTION, STOP, ROTATE = 15, 3, 4
 QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID = 2, 16, 33, 34, 162
 OF_TRANSACTIONS = frozenset((QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID))  # their time is that of a commit, about
 WINDOW = 1024 * 1024
+TARGETS = ("time", "end", "position", "gtid")
 
 
 class Name(NamedTuple):
@@ -90,7 +92,7 @@ class BinlogFormat(LogFormat):
     """See :class:`LogFormat`."""
 
     engine = "mysql"
-    recovers = False
+    searched = ("gtid",)
 
     def __init__(self) -> None:
         self._scans: dict[tuple[str, int], _Scan] = {}
@@ -173,6 +175,34 @@ class BinlogFormat(LogFormat):
                 f"the log archive does not have {file}, with which the backup ends", "take a new physical backup"
             )
         return max(names)
+
+    def require(self, target: Target, server_version: str) -> None:
+        """MariaDB's own kinds of targets. What Percona's tool copied of MySQL is brought forward by hand."""
+        if not server_version.startswith("MariaDB"):
+            raise UsageError(
+                f"this version does not bring backups of MySQL forward to {target} by itself",
+                "restore the backup, and replay the log with the server's own tools, as docs/log_archive.md says",
+            )
+        if target.kind not in TARGETS:
+            raise UsageError(
+                f"a binary log knows no {target.kind} to go to", "name a time, a position (FILE:OFFSET) or a GTID"
+            )
+        if target.action != "promote" or target.timeline is not None:
+            raise UsageError(
+                "MariaDB knows no timelines, and does not pause in its log",
+                "leave out what is meant for PostgreSQL: restore elsewhere to have a look",
+            )
+
+    def holds(self, shelf: Shelf, position: Mapping[str, Any], line: Line, end: str, target: Target) -> bool:
+        """Positions are compared as far as is known: in the middle the files themselves tell."""
+        if target.kind != "position":
+            return line.missing is None or target.kind in self.searched
+        file, _mark, offset = target.value.rpartition(":")
+        files = [name_of(name) for name in line.names]
+        place = next((place for place, name in enumerate(files) if name and name.on_server == file), None)
+        if place is None or (place == 0 and int(offset) < int(position["binlog_offset"])):
+            return False
+        return place < len(files) - 1 or int(offset) <= int(end.rpartition(":")[2])
 
     def gaps(self, shelf: Shelf) -> list[str]:
         """Numbers that are missing within an epoch."""

@@ -13,9 +13,11 @@ from ...errors import DamagedError, RefusedError, SourceError, UsageError
 from ...model import Artifact, Proof
 from ..base import RestoreRequest, TakenOver
 from ..data_directory import DataDirectoryRestoration
+from ..logs import Recovered, Recovery
 from ..place import Place, flush, flush_tree, own_tree, swap
 from .examine import check_tables, measure_again
 from .prepared import Prepared
+from .replay import Replay
 from .trial import TrialServer
 
 ROLE = "copy"
@@ -29,6 +31,7 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
     def __init__(self, place: Optional[Place], request: RestoreRequest, *, tools: Optional[str]) -> None:
         super().__init__(place, request, tools=tools)
         self._server: Optional[TrialServer] = None
+        self._recovered: Optional[Recovered] = None
 
     def __enter__(self) -> PhysicalRestoration:
         if self._request.tables:
@@ -88,6 +91,13 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
     def _trial_url(self) -> Optional[str]:
         return None if self._server is None else self._server.address.url()
 
+    def recover(self, recovery: Recovery) -> Recovered:
+        """Apply the binary log by a private server; see :class:`Replay`."""
+        limits = self._request.limits
+        done = Replay(self._finish(), self._request.folder(), self._tools, limits.parallel, recovery).run()
+        self._recovered = done
+        return done
+
     # --- taking over --------------------------------------------------------------------------
 
     def take_over(self) -> TakenOver:
@@ -102,7 +112,8 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
         flush_tree(prepared.root)
         kept = swap(prepared.data, place)
         flush(place.parent)
-        notes = [f"start {prepared.version.shown} on it, with the settings of the original"]
+        notes = [*(self._recovered.notes if self._recovered is not None else ())]
+        notes.append(f"start {prepared.version.shown} on it, with the settings of the original")
         if prepared.remote:
             names = ", ".join(prepared.remote[:5])
             notes.append(f"tables that were in folders of their own are in their usual place now: {names}")

@@ -132,6 +132,20 @@ class TrialServer:
         """What it said before it ended."""
         return _last_words(self._process) if self._process is not None else ""
 
+    def shut_down(self, session: Session) -> None:
+        """Let it end in order, so that its files are whole, however long that takes. Raises ``DamagedError``."""
+        try:
+            session.run("SHUTDOWN")
+        except DbfleetError:  # it may close the connection before it answers
+            if not self._ended.wait(START_SECONDS):
+                raise
+        self._ended.wait()
+        if self._process is not None:
+            try:
+                self._process.wait()
+            except DbfleetError as error:
+                raise DamagedError(f"the server did not end in order: {error.message}", ELSE) from error
+
     def close(self) -> None:
         """Stop it and remove its folders. Never raises."""
         if self._process is not None:
@@ -254,10 +268,11 @@ def _let_in(folder: str) -> None:
     while True:
         found = os.stat(above)
         if not found.st_mode & stat.S_IXOTH:
-            if found.st_uid != os.geteuid() or not os.path.basename(above).startswith("dbfleet-"):
+            if found.st_uid != os.geteuid() or "dbfleet-" not in os.path.basename(above):
                 raise ToolError(
-                    f"a trial server runs as {USER}, which may not enter {above!r}",
-                    f"set DBFLEET_SCRATCH to a folder that it may enter, or {REMEDY}",
+                    f"a server of our own runs as {USER}, which may not enter {above!r}",
+                    "let it pass (chmod o+x), or choose another place: a restore's target, or DBFLEET_SCRATCH for"
+                    f" trials; or {REMEDY}",
                 )
             os.chmod(above, stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
         parent = os.path.dirname(above)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Optional
 
-from ...errors import DamagedError, NotFoundError
+from ...errors import DamagedError, NotFoundError, UsageError
+from ...targets import Target
 from ...units import to_text
 from ..logs import Extent, Line, LogFormat, Shelf
 from . import wal_names as wal
@@ -17,6 +18,7 @@ from .wal_check import HEADER
 from .wal_times import first_commit, last_commit, restore_points
 
 STEP = 64 * 1024
+TARGETS = ("time", "end", "lsn", "xid", "name")
 NOT_OURS = "archive the log of one server only, and of its successors"
 LARGEST_HISTORY = 2**20
 
@@ -25,6 +27,7 @@ class WalFormat(LogFormat):
     """Segments of the write-ahead log, timeline histories, and the labels of backups."""
 
     engine = "postgresql"
+    searched = ("xid",)
 
     def kind(self, name: str) -> Optional[str]:
         """By its name."""
@@ -85,6 +88,22 @@ class WalFormat(LogFormat):
             break
         others = tuple(name for name in sorted(names) if wal.HISTORY.fullmatch(name))
         return Line(tuple(there), missing, forks[-1].timeline, others)
+
+    def require(self, target: Target, server_version: str) -> None:
+        """Its own kinds of targets, on every version."""
+        if target.kind not in TARGETS:
+            raise UsageError(
+                f"PostgreSQL's log knows no {target.kind} to go to", "name a time, an LSN, an xid or a restore point"
+            )
+
+    def holds(self, shelf: Shelf, position: Mapping[str, Any], line: Line, end: str, target: Target) -> bool:
+        """Positions are compared, restore points looked up."""
+        if target.kind == "lsn":
+            return read_lsn(str(position["stop_lsn"])) <= read_lsn(target.value) <= read_lsn(end)
+        if target.kind == "name":
+            points = (point for name in line.names for point in shelf.details(name).get("restore_points", ()))
+            return any(str(point[0]) == target.value for point in points)
+        return line.missing is None or target.kind in self.searched
 
     def gaps(self, shelf: Shelf) -> list[str]:
         """On each timeline, what is missing between its first and its last segment; where a fork joins, likewise."""
