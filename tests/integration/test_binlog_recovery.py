@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,8 +23,11 @@ from mysql_server import Server, own_state  # noqa: E402
 from rooms import a_room  # noqa: E402
 from test_binlog_archive import log_job, position, wait_until_kept  # noqa: E402
 
+from dbfleet.cli import main  # noqa: E402
+from dbfleet.databases.logs import Wanted  # noqa: E402
 from dbfleet.errors import DamagedError, DbfleetError, RefusedError, UsageError  # noqa: E402
 from dbfleet.model import Job  # noqa: E402
+from dbfleet.operations.log_search import find  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.targets import Target, target_of  # noqa: E402
 
@@ -268,5 +271,63 @@ def test_the_playbook_puts_it_into_the_place_of_the_live_server(tmp_path: Path) 
         with started(data_of(server)) as restored:
             assert everything(restored) == mark.content
         assert len(list(server.folder.glob("data_before_restore_*"))) == 1
+    finally:
+        server.remove()
+
+
+def found(job: Job, kinds: Sequence[str] = (), table: str | None = None, text: str | None = None) -> list[Any]:
+    return list(find(job, Wanted(frozenset(kinds), table, text))["found"])
+
+
+def test_what_did_damage_is_found_and_a_restore_ends_just_before_it(history: History) -> None:
+    """Of rows, of a statement, and of one among many of its kind by its text."""
+    job, last = history.job, history.marks[-1]
+    delete = found(job, ["delete"], "app.items")[-1]
+    assert delete["changes"] == ["delete app.items"] and delete["statements"] == ["DELETE FROM items"]
+    assert at(job, target_of(position=delete["position"])) == last.content  # type: ignore[arg-type]
+    assert at(job, target_of(gtid=delete["transaction"], inclusive=False)) == last.content  # type: ignore[arg-type]
+    (drop,) = found(job, ["drop"], "words")
+    assert drop["changes"] == ["drop in app"] and "DROP TABLE `words`" in drop["statements"][0]
+    (marked_statement,) = found(job, text="ADD COLUMN C17")
+    assert marked_statement["changes"] == ["alter in app"]
+    (unsafe,) = found(job, ["update"], "items", "amount = 35 ")
+    assert unsafe["changes"] == ["update in app"]
+    assert {one["changes"][0].partition(" ")[0] for one in found(job, table="app.items")} >= {
+        "update",
+        "insert",
+        "alter",
+    }
+    assert found(job, ["truncate"]) == found(job, table="other.items") == found(job, ["drop"], "items") == []
+
+
+def test_compressed_and_odd_names_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    server = copied("--binlog-format=ROW", "--log-bin-compress=ON", "--log-bin-compress-min-len=10")
+    try:
+        job = log_job(server, tmp_path / "backups")
+        with archiver(job):
+            made(job)
+            server.script(
+                "app", "UPDATE `odd $ü/` SET id = id + 1000", f"ALTER TABLE `odd $ü/` ADD t TEXT DEFAULT '{'x' * 500}'"
+            )
+            mark = marked(server)
+            server.script("app", "DROP TABLE `odd $ü/`")
+            wait_until_kept(job, server)
+        assert [one["changes"] for one in found(job, table="app.odd $ü/")][-3:] == [
+            ["update app.odd $ü/"],
+            ["alter in app"],
+            ["drop in app"],
+        ]
+        (drop,) = found(job, ["drop"], "odd $ü/")
+        assert at(job, target_of(position=drop["position"])) == mark.content  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="nothing is looked for"):
+            found(job)
+        assert job.source is not None
+        words = ["--name", "app", "--source", job.source.url, "--repository", job.repository.url]
+        assert main(["log-archive", "find", *words, "--kind", "DROP", "--since", "2026-01-01"]) == 0
+        assert f"--target-position {drop['position']}" in capsys.readouterr().out
+        assert main(["log-archive", "find", *words, "--text", "nobody wrote this"]) == 0
+        assert "no such transaction" in capsys.readouterr().out
+        assert main(["log-archive", "status", *words, "--kind", "drop"]) == 2
+        assert "--kind is for log-archive find" in capsys.readouterr().err
     finally:
         server.remove()

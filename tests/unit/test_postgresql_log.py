@@ -10,11 +10,12 @@ from typing import Any, Optional
 
 import pytest
 
+from dbfleet.databases.logs import Wanted
 from dbfleet.databases.postgresql import wal_names as wal
 from dbfleet.databases.postgresql.wal_check import HEADER
 from dbfleet.databases.postgresql.wal_format import WalFormat
 from dbfleet.databases.postgresql.wal_times import EPOCH, crc32c, first_commit, last_commit, restore_points
-from dbfleet.errors import DamagedError, NotFoundError
+from dbfleet.errors import DamagedError, NotFoundError, UsageError
 
 SIZE = 2**20
 
@@ -135,3 +136,8 @@ def test_commits_and_restore_points_are_believed_by_their_checksum(tmp_path: Pat
 
 def test_the_checksum_is_castagnolis() -> None:
     assert crc32c(b"123456789") == crc32c(b"1234", b"56789") == 0xE3069283
+
+
+def test_pages_hold_no_statements() -> None:
+    with pytest.raises(UsageError, match="pages, not statements"):
+        WalFormat().search("000000010000000000000001", "log", Wanted(frozenset({"drop"})))

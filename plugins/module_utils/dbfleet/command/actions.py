@@ -151,7 +151,11 @@ def log_archive(request: Request, job: Job, progress: Progress) -> Answer:
     """``dbfleet log-archive``."""
     from . import log_actions
 
-    return log_actions.ACTIONS[str(request.argument)](request, job, progress)
+    action = log_actions.ACTIONS[str(request.argument)]
+    given = [name for name in ("kind", "table", "text", "since", "until") if request.get(name)]
+    if given and action is not log_actions.find:
+        raise UsageError(f"--{given[0]} is for log-archive find", "leave it out")
+    return action(request, job, progress)
 
 
 ACTIONS: Mapping[str, Callable[[Request, Job, Progress], Answer]] = {

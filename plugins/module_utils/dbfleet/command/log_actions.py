@@ -86,9 +86,43 @@ def _told(facts: Mapping[str, Any], style: Style) -> list[str]:
     return [one_line(line) if not line.startswith(" ") else line for line in [*lines, *([""] if told else []), *told]]
 
 
+def find(request: Request, job: Job, progress: Progress) -> Answer:
+    """``dbfleet log-archive find``."""
+    from ..databases.logs import Wanted
+    from ..operations.log_search import find as search
+    from ..targets import read_time
+
+    kinds = frozenset(kind.lower() for kind in request.get("kind") or ())
+    wanted = Wanted(kinds, request.get("table"), request.get("text"))
+    since, until = (read_time(text)[0] if (text := request.get(name)) else None for name in ("since", "until"))
+    answer = search(job, wanted, since=since, until=until)
+    return Answer(answer, lambda style: _found(answer))
+
+
+def _found(answer: Mapping[str, Any]) -> list[str]:
+    lines = []
+    for one in answer["found"]:
+        name = one["transaction"]
+        lines += pairs(
+            [
+                ("transaction", f"{name or 'without a GTID'} at {one['position']}, {one['time']}"),
+                *(("changes", change) for change in one["changes"]),
+                *(("statement", text) for text in one["statements"]),
+                ("just before it", f"--target-position {one['position']}"),
+            ]
+        )
+        lines.append("")
+    if not lines:
+        return ["the log archive has no such transaction"]
+    if answer["more"]:
+        lines += [f"{answer['more']} earlier ones are not shown: give --until, or ask for less"]
+    return [one_line(line) for line in lines]
+
+
 ACTIONS: Mapping[str, Callable[[Request, Job, Progress], Answer]] = {
     "run": run,
     "push": push,
     "fetch": fetch,
     "status": status,
+    "find": find,
 }

@@ -239,14 +239,23 @@ VERBS = (
         "run streams the log of a server into the repository until it is stopped, the unfinished file included. "
         "push FILE and fetch NAME FILE are for a server's archive_command and restore_command: fetch exits "
         "with 1 where the archive has no such file, and with 200 when it could not find out. status tells how "
-        "far the log reaches; exit code 3 tells of findings.",
+        "far the log reaches; exit code 3 tells of findings. find shows the transactions of MySQL and MariaDB "
+        "that did something, so that a restore can end just before one.",
         (
             ("log-archive status --job promptpilot", "from when to when can be restored, and what is missing"),
             ("log-archive run --job promptpilot", "a service that keeps the log"),
+            ("log-archive find --job shop --kind drop --table orders", "which transaction it was"),
             ("log-archive push %p --job promptpilot", "archive_command of PostgreSQL"),
             ("log-archive fetch %f %p --job promptpilot", "restore_command of PostgreSQL"),
         ),
-        argument=Argument("WHAT", "What to do.", choices=("run", "push", "fetch", "status")),
+        argument=Argument("WHAT", "What to do.", choices=("run", "push", "fetch", "status", "find")),
+        options=(
+            Option("--kind", "find: what was done, such as delete, update, drop, truncate.", "KIND", many=True),
+            Option("--table", "find: to which table, with or without its database.", "TABLE"),
+            Option("--text", "find: words of the statement, whatever their case.", "TEXT"),
+            Option("--since", "find: from this moment on (UTC without a zone).", "TIME"),
+            Option("--until", "find: up to this moment.", "TIME"),
+        ),
         name_needed=True,
         more=(("push", ("FILE",)), ("fetch", ("NAME", "FILE"))),
     ),

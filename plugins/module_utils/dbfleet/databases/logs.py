@@ -8,12 +8,12 @@ spool: ``pg_receivewal``, ``mysqlbinlog --raw --stop-never``.
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Callable, Optional, Protocol
 
-from ..errors import SourceError
+from ..errors import SourceError, UsageError
 from ..stream.process import Command
 from ..targets import Target
 
@@ -143,6 +143,30 @@ class Recovered:
     notes: Sequence[str] = ()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which transactions are looked for in a log: all that is given must hold for one.
+
+    ``kinds`` are words such as ``delete`` and ``drop``; ``table`` is ``TABLE`` or ``DATABASE.TABLE``; ``text`` is
+    in a statement, whatever its case.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    table: Optional[str] = None
+    text: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """One transaction of a log: where it begins, its name, when it was, what it changes, and its statements."""
+
+    position: str
+    transaction: str
+    moment: datetime
+    changes: tuple[str, ...]
+    statements: tuple[str, ...]
+
+
 class LogFormat(abc.ABC):
     """The files of one engine's log."""
 
@@ -178,6 +202,13 @@ class LogFormat(abc.ABC):
 
         Not asked of times. ``True`` for targets of the kinds :attr:`searched`: only applying the log tells.
         """
+
+    def search(self, name: str, path: str, wanted: Wanted) -> Iterator[Found]:
+        """The transactions in a file that are ``wanted``, in order. Raises ``UsageError`` where a log cannot tell."""
+        raise UsageError(
+            f"the log of {self.engine} holds pages, not statements: nothing can be found in it by table or text",
+            "see the server's own log for when it was, and restore to a time",
+        )
 
     @abc.abstractmethod
     def gaps(self, shelf: Shelf) -> list[str]:

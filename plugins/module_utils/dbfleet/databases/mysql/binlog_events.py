@@ -86,7 +86,7 @@ class _Open:
 def _transactions(data: mmap.mmap, path: str) -> Iterator[Transaction]:
     if data[: len(MAGIC)] != MAGIC:
         raise DamagedError(f"{path} is no file of a binary log", "see who put it into the log archive")
-    at, size, checksum = len(MAGIC), len(data), 0
+    at, size, checksum = len(MAGIC), len(data), checksum_of(data)
     current: Optional[_Open] = None
     while at + HEADER.size <= size:
         seconds, kind, server, length, _end, _flags = HEADER.unpack_from(data, at)
@@ -99,14 +99,23 @@ def _transactions(data: mmap.mmap, path: str) -> Iterator[Transaction]:
             if current is not None:
                 yield Transaction(current.start, at, current.seconds, current.gtid)
             current = _begin(data, body, kind, server, at, seconds) if kind in BEGINS else None
-            if kind == DESCRIPTION:
-                checksum = 4 if data[at + length - 5] == CRC32 else 0
         elif current is not None:
             text = _statement(data, body, at + length - checksum) if kind == QUERY else b""
             _note(current, kind, text)
         at += length
     if current is not None and current.closed:
         yield Transaction(current.start, at, current.seconds, current.gtid)
+
+
+def checksum_of(data: Any) -> int:
+    """Bytes of the checksum at the end of every event, as the file's first one says it in its last but four."""
+    if len(data) < len(MAGIC) + HEADER.size:
+        return 0
+    kind, length = (HEADER.unpack_from(data, len(MAGIC))[place] for place in (1, 3))
+    last = len(MAGIC) + length
+    return (
+        4 if kind == DESCRIPTION and HEADER.size + 5 <= length and last <= len(data) and data[last - 5] == CRC32 else 0
+    )
 
 
 def _begin(data: Any, body: int, kind: int, server: int, at: int, seconds: int) -> _Open:

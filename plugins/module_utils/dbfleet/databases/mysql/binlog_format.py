@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
 
 from ...errors import DamagedError, NotFoundError, UsageError
 from ...targets import Target
-from ..logs import Extent, Line, LogFormat, Shelf
+from ..logs import Extent, Found, Line, LogFormat, Shelf, Wanted
 
 MAGIC = b"\xfebin"
 NAME = re.compile(r"([0-9a-f]{8})-([0-9A-Za-z_][0-9A-Za-z_.-]*)\.([0-9]{6,10})", re.ASCII)
@@ -203,6 +203,13 @@ class BinlogFormat(LogFormat):
         if place is None or (place == 0 and int(offset) < int(position["binlog_offset"])):
             return False
         return place < len(files) - 1 or int(offset) <= int(end.rpartition(":")[2])
+
+    def search(self, name: str, path: str, wanted: Wanted) -> Iterator[Found]:
+        """By the tables of rows, and by the text of statements."""
+        from .binlog_search import search
+
+        found = name_of(name)
+        return search(path, found.on_server if found else name, wanted)
 
     def gaps(self, shelf: Shelf) -> list[str]:
         """Numbers that are missing within an epoch."""
