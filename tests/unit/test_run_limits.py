@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from typing import Any
 
 import pytest
 
@@ -26,12 +28,18 @@ def test_a_run_that_takes_too_long_is_ended_and_cleans_up(monkeypatch: pytest.Mo
     assert time.monotonic() - started < 10
 
 
-def test_the_same_without_alarms() -> None:
-    """As on Windows, where only the main thread's next step notices."""
-    with pytest.raises(TimeoutExceededError, match=r"limits\.timeout"), run_limits._interruption(1):
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            time.sleep(0.01)
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN])
+def test_the_same_without_alarms(before: Any) -> None:
+    """As on Windows, where only the main thread's next step notices; also where interruptions are ignored."""
+    outside = signal.signal(signal.SIGINT, before)
+    try:
+        with pytest.raises(TimeoutExceededError, match=r"limits\.timeout"), run_limits._interruption(1):
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                time.sleep(0.01)
+        assert signal.getsignal(signal.SIGINT) == before
+    finally:
+        signal.signal(signal.SIGINT, outside)
 
 
 def test_an_interruption_that_is_not_ours_stays_one() -> None:

@@ -70,6 +70,9 @@ def _interruption(seconds: int) -> Iterator[None]:
         late.set()
         _thread.interrupt_main()
 
+    before = signal.getsignal(signal.SIGINT)
+    if not callable(before):  # ignored, as for what a shell starts in the background: then nothing would interrupt
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True
     timer.start()
@@ -81,3 +84,5 @@ def _interruption(seconds: int) -> Iterator[None]:
         raise
     finally:
         timer.cancel()
+        if not callable(before):
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
