@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Optional
 
+from ...errors import UsageError
 from ...model import Artifact, LogSettings, Source, SourceIdentity
 from ..base import Database, Restoration, RestoreRequest, Snapshot, SnapshotRequest
 from ..logs import LogSource
-from ..place import Place, place_of, url_of
+from ..place import Place, is_path, place_of, url_of
 from .address import Address, address_of, write_option_file
 from .binlog_source import BinlogSource
 from .commit_view import CommitView
@@ -20,6 +21,7 @@ from .physical_restoration import ROLE, PhysicalRestoration
 from .physical_snapshot import PhysicalSnapshot, begin, current_lsn, read_state, why_full
 from .privileges import check_copying, lacks_reading
 from .server import Session
+from .server_tables import ServerTables
 from .tools import Tool
 
 WHOLE = "*"  # what the identity calls the database: all of them
@@ -90,7 +92,14 @@ class MysqlServer(Database):
         return BinlogSource(self._address(), name, self.source.tools)
 
     def restoration(self, request: RestoreRequest) -> AbstractContextManager[Restoration]:
-        """Begin a restore to the data directory that the URL names."""
+        """Begin a restore to the data directory that the URL names; of single tables to the database that it names."""
+        if request.tables and not request.trial:
+            if is_path(self.source.url):
+                raise UsageError(
+                    "single tables go into a database of a living server, and the target is a data directory",
+                    "name the database with --to mysql://…, or restore the whole backup",
+                )
+            return ServerTables(address_of(self.source), request, tools=self.source.tools)
         place: Optional[Place] = None if self._trial else place_of(self.source.url, DATA_DIRECTORY)
         return PhysicalRestoration(place, request, tools=self.source.tools)
 

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Optional
 
-from ...errors import DamagedError, RefusedError, SourceError, UsageError
+from ...errors import DamagedError, RefusedError, SourceError
 from ...model import Artifact, Proof
 from ..base import RestoreRequest, TakenOver
 from ..data_directory import DataDirectoryRestoration
 from ..logs import Recovered, Recovery
 from ..place import Place, flush, flush_tree, own_tree, swap
+from .address import Address
 from .examine import check_tables, measure_again
 from .prepared import Prepared
 from .replay import Replay
@@ -32,15 +33,6 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
         super().__init__(place, request, tools=tools)
         self._server: Optional[TrialServer] = None
         self._recovered: Optional[Recovered] = None
-
-    def __enter__(self) -> PhysicalRestoration:
-        if self._request.tables:
-            raise UsageError(
-                "single tables cannot be copied out of a physical backup",
-                "restore it into a new data directory, start a server there and copy the tables with a logical backup",
-            )
-        super().__enter__()
-        return self
 
     # --- building -----------------------------------------------------------------------------
 
@@ -87,6 +79,12 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
             return Proof(against.level, image_sha256=image)
         measured = measure_again(self._server.address, against, self._request.limits.parallel)
         return replace(measured, image_sha256=image)
+
+    def server_address(self) -> Address:
+        """Of the server that :meth:`check` started in a trial. Raises ``RefusedError`` where none runs."""
+        if self._server is None:
+            raise RefusedError("no server runs on the backup's files", "begin the restore again")
+        return self._server.address
 
     def _trial_url(self) -> Optional[str]:
         return None if self._server is None else self._server.address.url()

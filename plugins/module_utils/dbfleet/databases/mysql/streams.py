@@ -9,7 +9,7 @@ from typing import Callable, Optional
 from urllib.parse import quote
 
 from ...errors import UsageError
-from ...stream.process import Filter
+from ...stream.process import Command, Filter
 from ..base import ArtifactStream, Sink
 from .lanes import MARK, Part, statements
 from .objects import Objects, unbound
@@ -249,6 +249,13 @@ def events_calls(tools: Tools, database: str) -> list[tuple[str, ...]]:
         )
     bare = (*COMMON, *_extra(tools), "--no-data", "--no-create-info", "--skip-triggers")
     return [(*bare, "--events", "--", database)]
+
+
+def dump_of_tables(tools: Tools, database: str, tables: Sequence[str]) -> Command:
+    """The dump of ``tables`` with definitions, rows and triggers, in one text."""
+    rows = ("--single-transaction", "--quick", "--hex-blob", "--extended-insert", "--max-allowed-packet=1G")
+    arguments = (*COMMON, *_extra(tools), *rows, "--triggers", "--", database, *tables)
+    return tools.dump_command(arguments, f"the dump of tables of {database!r}")
 
 
 def users_stream(tools: Tools) -> ToolStream:
