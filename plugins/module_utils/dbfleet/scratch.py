@@ -22,7 +22,7 @@ def scratch_base() -> str:
     for chosen in (os.environ.get("DBFLEET_SCRATCH"), os.environ.get("TMPDIR")):
         if chosen:
             return os.path.abspath(chosen)
-    return "/var/tmp" if os.path.isdir("/var/tmp") else tempfile.gettempdir()
+    return "/var/tmp" if os.name == "posix" and os.path.isdir("/var/tmp") else tempfile.gettempdir()
 
 
 @contextmanager
