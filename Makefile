@@ -43,7 +43,7 @@ versions: ## backups of PostgreSQL 13, 14 and 16 (downloads 70 MB)
 regression: ## backups of what PostgreSQL's own regression suite leaves behind
 	@scripts/dev/regression.sh
 
-windows: ## the command and the wrapper script on Python for Windows, under Wine
+windows: ## the command, the wrapper script and the roles on Windows, under Wine
 	@scripts/dev/windows.sh
 
 mysql8: ## backups of MySQL 8.0, whose server and tools run under Wine

@@ -61,6 +61,15 @@ options:
     description: How long it waits before, such as V(10m).
     type: str
     default: 10m
+  run_level:
+    description: Whether the Task Scheduler gives a task only the rights of a user, or all that the account has.
+    type: str
+    choices: [limited, highest]
+    default: limited
+  lock_wait:
+    description: How long a run waits for another one of the same job to end, such as V(1h). Empty leaves it to the job.
+    type: str
+    default: ""
   catch_up:
     description: Whether a missed run is made up for. launchd always does so after sleep, and never after power was off.
     type: bool
@@ -70,9 +79,11 @@ options:
     type: str
     default: /
   log:
-    description: Folder of the output of runs (launchd).
+    description:
+      - Folder of the output of runs. Without it, launchd gets C(/var/log), and Windows keeps none.
+      - On Windows, only a C(.bat) has one, which holds what the last run said.
     type: str
-    default: /var/log
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -116,9 +127,11 @@ def scheduled_files(
     nice: int = 0,
     retries: int = 0,
     retry_after: Any = "10m",
+    run_level: str = "limited",
+    lock_wait: Any = "",
     catch_up: bool = True,
     folder: str = "/",
-    log: str = "/var/log",
+    log: str = "",
 ) -> dict[str, str]:
     """The text of each file by the name of its run."""
     if kind not in ("launchd", "task_scheduler"):
@@ -128,9 +141,10 @@ def scheduled_files(
         end = minutes(window)
         runs = scheduled_runs(jobs, host=host, kind=kind, defaults=defaults, spread=spread, installed=installed)
         for run in runs:
-            line = [*command, *run["arguments"], *(["--limits-timeout", f"{end}m"] if end else [])]
+            limits = [("--limits-timeout", f"{end}m" if end else ""), ("--limits-lock-wait", lock_wait)]
+            line = [*command, *run["arguments"], *(str(word) for limit in limits if limit[1] for word in limit)]
             if kind == "launchd":
-                files[run["name"]] = _plist(run, line, nice, folder, log)
+                files[run["name"]] = _plist(run, line, nice, folder, log or "/var/log")
             else:
                 files[run["name"]] = _task(
                     run,
@@ -139,6 +153,8 @@ def scheduled_files(
                     window=end,
                     retries=int(retries),
                     retry_after=minutes(retry_after),
+                    run_level=run_level,
+                    log=rf"{log}\{run['name']}.log" if log else "",
                     catch_up=catch_up,
                     priority=7 if nice else 5,  # 7 is below normal, 5 is normal
                 )

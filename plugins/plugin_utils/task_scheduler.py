@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
@@ -15,6 +16,7 @@ MONTHS = "January February March April May June July August September October No
 START = "2020-01-01T{:02}:{:02}:00"  # any day gone by; only the time of day counts
 SHELL = r"%SystemRoot%\System32\cmd.exe"
 SERVICE_ACCOUNTS = ("S-1-5-18", "S-1-5-19", "S-1-5-20")  # known by number, whatever the language of the host
+RUN_LEVELS = {"limited": "LeastPrivilege", "highest": "HighestAvailable"}
 GRACE = 10  # minutes between the end of a run's window, when it ends itself, and its end by force
 
 
@@ -35,20 +37,26 @@ def task_xml(
     priority: int,
     retries: int = 0,
     retry_after: int = 10,
+    run_level: str = "limited",
+    log: str = "",
 ) -> str:
     """The whole task: nobody needs to be logged in, and it never runs twice at a time.
 
     It is ended by force ``GRACE`` minutes after its ``window`` of minutes; 0 sets no end. A task that failed is
     tried again ``retries`` times, after ``retry_after`` minutes each. A ``program`` that is a ``.bat`` is run by
-    cmd.exe. Raises ``CalendarError`` for a calendar in another scheduler's words, ``TaskError`` for a word that
-    cmd.exe would change.
+    cmd.exe, and what its last run said is in ``log`` where that is given. The task's version is a digest of the rest:
+    one that is there with the same version is the same. Raises ``CalendarError`` for a calendar in another scheduler's
+    words, ``TaskError`` for a word that cmd.exe would change and for a ``run_level`` that there is not.
     """
     calendars.task_scheduler(calendar)
+    if run_level not in RUN_LEVELS:
+        raise TaskError(f"the run level {run_level!r} is none of {', '.join(RUN_LEVELS)}")
     task = Xml.Element("Task", {"version": "1.4", "xmlns": NAMESPACE})
-    _add(task, "RegistrationInfo", {"Author": "dbfleet.recovery", "Description": description})
+    about = Xml.SubElement(task, "RegistrationInfo")
+    _texts(about, {"Author": "dbfleet.recovery", "Description": description})
     _trigger(Xml.SubElement(task, "Triggers"), calendar)
     principal = Xml.SubElement(Xml.SubElement(task, "Principals"), "Principal", {"id": "Author"})
-    _texts(principal, {"UserId": user, **_logon(user), "RunLevel": "LeastPrivilege"})
+    _texts(principal, {"UserId": user, **_logon(user), "RunLevel": RUN_LEVELS[run_level]})
     settings = {
         "MultipleInstancesPolicy": "IgnoreNew",
         "DisallowStartIfOnBatteries": "false",
@@ -71,22 +79,26 @@ def task_xml(
     actions = Xml.SubElement(task, "Actions", {"Context": "Author"})
     line = " ".join(quoted(argument) for argument in arguments)
     if program.lower().endswith((".bat", ".cmd")):
-        program, line = SHELL, shell_line([program, *arguments])
+        program, line = SHELL, shell_line([program, *arguments], log)
     _add(actions, "Exec", {"Command": program, "Arguments": line, "WorkingDirectory": folder})
+    _texts(about, {"Version": hashlib.sha256(Xml.tostring(task)).hexdigest()[:16]})
     Xml.indent(task)
     return '<?xml version="1.0" encoding="UTF-16"?>\n' + Xml.tostring(task, encoding="unicode") + "\n"
 
 
-def shell_line(words: Sequence[str]) -> str:
+def shell_line(words: Sequence[str], log: str = "") -> str:
     """Arguments of cmd.exe that run a batch file with just these words. Raises ``TaskError`` where that cannot be.
+
+    What it says goes to the file ``log``, which then holds that alone.
 
     With /s, cmd.exe takes away the outer quotes and nothing else. Inside of quotes only % and quotes mean something
     to it: names of variables do not begin with a digit, so %20 stays what it is, but not %CD%.
     """
-    for word in words:
+    for word in (*words, log):
         if '"' in word or re.search(r"%(?![0-9])", word):
             raise TaskError(f"{word!r} has a sign that cmd.exe takes for its own: leave out quotes, and % but %0 to %9")
-    return '/d /s /c "' + " ".join(quoted(word, safe=False) for word in words) + '"'
+    line = " ".join(quoted(word, safe=False) for word in words)
+    return f'/d /s /c "{line} >{quoted(log, safe=False)} 2>&1"' if log else f'/d /s /c "{line}"'
 
 
 def quoted(argument: str, *, safe: bool = True) -> str:

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# The command and the wrapper script on Windows: CPython for Windows under Wine.
+# The command, the wrapper script and what the roles leave on Windows: CPython for Windows under Wine.
 # Arguments are passed on to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
+"$ROOT/scripts/dev/collection.sh"
+"$ROOT/scripts/dev/windows_collections.sh"
 "$ROOT/scripts/dev/pyz.sh"
 command -v wine >/dev/null 2>&1 || need_apt "runs Python for Windows" wine wine64
 need_command unzip unzip "unpacks Python for Windows"
@@ -35,4 +37,4 @@ if [ ! -f "$WINEPREFIX/system.reg" ]; then
   wineserver -w
 fi
 say "pytest tests/windows"
-"$VENV/bin/python" -m pytest tests/windows -n "${PYTEST_WORKERS:-auto}" "$@"
+"$VENV/bin/python" -m pytest tests/windows -n "${PYTEST_WORKERS:-auto}" --dist loadfile "$@"

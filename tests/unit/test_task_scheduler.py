@@ -65,6 +65,7 @@ VALUES = {
     "StartWhenAvailable": "true|false",
     "Hidden": "false",
     "UserId": ".+",
+    "Version": "[0-9a-f]{16}",
 }
 USERS = st.sampled_from(["dbfleet", "S-1-5-18", "S-1-5-19", "ACME\\backups$", "ACME\\app"])
 
@@ -171,6 +172,25 @@ def test_a_task_of_windows() -> None:
     assert text_of(root, "Actions/Exec/WorkingDirectory") == r"C:\ProgramData\dbfleet"
 
 
+def test_a_version_is_of_everything_in_a_task() -> None:
+    def version(**options: Any) -> str:
+        return text_of(task("daily 02:05", **options), "RegistrationInfo/Version")
+
+    others = [
+        {"user": "S-1-5-19"},
+        {"window": 1},
+        {"retries": 1},
+        {"arguments": ["verify"]},
+        {"run_level": "highest"},
+        {"description": "x"},
+    ]
+    assert version() == version()
+    assert len({version(), *(version(**other) for other in others)}) == len(others) + 1
+    assert text_of(task("hourly", run_level="highest"), "Principals/Principal/RunLevel") == "HighestAvailable"
+    with pytest.raises(task_scheduler.TaskError, match="'root' is none of limited, highest"):
+        task("hourly", run_level="root")
+
+
 def test_what_is_not_asked_for_is_not_in_a_task() -> None:
     root = task("hourly", window=0, catch_up=False)
     assert text_of(root, "Settings/ExecutionTimeLimit") == "PT0S"  # no end
@@ -242,6 +262,24 @@ def test_a_batch_file_is_run_by_the_shell() -> None:
     assert text_of(root, "Actions/Exec/Command") == r"%SystemRoot%\System32\cmd.exe"
     line = r'/d /s /c ""C:\Program Files\dbfleet\run.bat" sync --to "file:///D:/a%20b&c""'
     assert text_of(root, "Actions/Exec/Arguments") == line
+
+
+def test_a_batch_file_writes_what_it_says_into_a_log() -> None:
+    files = plugin("filter.scheduled_files").scheduled_files(
+        [{"name": "app", "verify": False}],
+        host="db1",
+        kind="task_scheduler",
+        defaults={"user": "dbfleet", "backup": "daily 02:00"},
+        command=[r"C:\Program Files\dbfleet\dbfleet.bat"],
+        lock_wait="1h",
+        log=r"C:\logs & more",
+    )
+    [text] = files.values()
+    line = text_of(Xml.fromstring(text.encode("utf-16")), "Actions/Exec/Arguments")
+    words = "backup --job app --limits-lock-wait 1h"
+    assert line == (
+        rf'/d /s /c ""C:\Program Files\dbfleet\dbfleet.bat" {words} >"C:\logs & more\dbfleet-backup-app.log" 2>&1"'
+    )
 
 
 @pytest.mark.parametrize("word", ['say "hi"', "%PATH%", "%CD%", "50%", "a%%b"])
