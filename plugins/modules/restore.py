@@ -48,7 +48,8 @@ options:
     description:
       - Restore only these tables into the target, and leave its others as they are.
       - Of PostgreSQL also C(schema.*), which means every table of a schema. A physical backup is started as a
-        scratch cluster on the host for it.
+        scratch server on the host for it.
+      - With O(target) they are as they were at that moment.
     type: list
     elements: str
     default: []

@@ -300,6 +300,44 @@ def test_what_did_damage_is_found_and_a_restore_ends_just_before_it(history: His
     assert found(job, ["truncate"]) == found(job, table="other.items") == found(job, ["drop"], "items") == []
 
 
+def test_single_tables_come_back_as_they_were_at_a_moment(history: History) -> None:
+    """Out of a server that was brought there, into the one that lives on, whose other tables stay."""
+    job, server, mark = history.job, history.server, history.marks[23]
+    assert job.source is not None
+    to = job.source.url.replace("/?", "/app?")
+    names = ["items", "odd $ü/", "words"]
+
+    def rows(one: Server) -> list[Any]:
+        return [one.ask(f"SELECT * FROM app.`{name}` ORDER BY 1, 2") for name in names[::2]] + [
+            one.ask("SELECT * FROM app.`odd $ü/` ORDER BY 1")
+        ]
+
+    target = target_of(gtid=mark.gtid)
+    assert target is not None
+    with a_room() as room:
+        restore(job, "latest", to=str(room / "data"), target=target)
+        with started(room / "data") as restored:
+            expected = rows(restored)
+    server.script("app", "CREATE TABLE since(a INT)", "INSERT INTO since VALUES(1)")
+    try:
+        before = everything(server)
+        with pytest.raises(RefusedError, match="already has rows"):
+            restore(job, "latest", to=to, tables=names, target=target)
+        for bad in (Target("gtid", "0-1-99999"), Target("position", "binlog.000999:4")):
+            with pytest.raises(RefusedError):
+                restore(job, "latest", to=to, tables=names, replace=True, target=bad)
+        assert everything(server) == before
+        report = restore(job, "latest", to=to, tables=names, replace=True, target=target)
+        assert report.proven and report.rows == sum(map(len, expected)) and report.kept and report.recovered
+        assert rows(server) == expected
+        assert server.ask("SELECT a FROM app.since") in ([[1]], [["1"]], [(1,)])
+        # A table that the log makes, and the backup never had.
+        report = restore(job, "latest", to=to, tables=["made28"], replace=True, target=Target("end", "latest"))
+        assert report.rows == 50
+    finally:
+        server.script("app", "DROP TABLE since")
+
+
 def test_compressed_and_odd_names_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server = copied("--binlog-format=ROW", "--log-bin-compress=ON", "--log-bin-compress-min-len=10")
     try:

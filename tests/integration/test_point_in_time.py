@@ -22,7 +22,7 @@ from rooms import room
 
 from dbfleet.catalog import read_catalog
 from dbfleet.databases.postgresql.backup_manifest import read_lsn, segment_name
-from dbfleet.errors import DamagedError, RefusedError
+from dbfleet.errors import DamagedError, RefusedError, UsageError
 from dbfleet.model import Job, Retention
 from dbfleet.operations.backup import backup
 from dbfleet.operations.log_status import status
@@ -33,6 +33,9 @@ from dbfleet.targets import target_of
 from dbfleet.units import utc_now
 
 __all__ = ["own_state", "room"]
+
+
+ITEMS = "SELECT id, name, amount FROM items ORDER BY id"
 
 
 def now(server: Server) -> str:
@@ -124,6 +127,7 @@ class Past:
         self.middle = ""
         self.after = ""
         self.contents: dict[str, str] = {}
+        self.items: list[tuple[object, ...]] = []  # in the middle
 
     def live(self) -> None:
         """Once, in a test: what is patched for tests must hold."""
@@ -135,6 +139,7 @@ class Past:
             change(self.server, 1)
             write_log(self.server, 1)
             self.contents["middle"] = content(self.server, self.server.source("app"))
+            self.items = ask(self.server.source("app"), ITEMS)
             self.middle = now(self.server)
             change(self.server, 2)
             ask(self.server.source(), "SELECT pg_switch_wal()")
@@ -358,3 +363,52 @@ def test_the_playbook_puts_it_into_the_place_of_the_live_server(room: Path, tmp_
         assert "what was there is in" in done.output
         assert content(server, server.source("app")) == expected
         assert len(list(server.folder.glob("data_before_restore_*"))) == 1
+
+
+def test_single_tables_come_back_as_they_were_at_a_moment(past: Past) -> None:
+    """Into the database that lives on: the rest of it stays as it is now."""
+    past.live()
+    live = past.server.source("app")
+    now_there = ask(live, ITEMS)
+    assert past.items != now_there and len(past.items) == len(now_there)
+    ask(live, "CREATE TABLE since(a integer); INSERT INTO since VALUES (1)")
+    for target, why in (({"time": past.before}, "cannot be reached"), ({"xid": "4000000000"}, "is not in the log")):
+        with pytest.raises(RefusedError, match=why):
+            restore(past.job, "latest", tables=["items"], replace=True, target=target_of(**target))
+    with pytest.raises(UsageError, match="cannot stay paused"):
+        restore(past.job, "latest", tables=["items"], target=target_of(time=past.middle, action="pause"))
+    with pytest.raises(RefusedError, match="already has rows"):
+        restore(past.job, "latest", tables=["items"], target=target_of(time=past.middle))
+    assert ask(live, ITEMS) == now_there
+    report = restore(past.job, "latest", tables=["items"], replace=True, target=target_of(time=past.middle))
+    assert report.proven and report.rows == len(past.items) and report.kept
+    assert report.recovered is not None and report.recovered["paused"] is False
+    assert ask(live, ITEMS) == past.items
+    assert ask(live, "SELECT * FROM since") == [(1,)]
+    assert not ask(past.server.source(), "SELECT 1 FROM pg_stat_activity WHERE application_name ~ 'dbfleet'")
+    # The table that the log makes, and the backup never had.
+    report = restore(past.job, "latest", tables=["noise1"], replace=True, target=target_of(time=past.middle))
+    assert report.rows == 5000
+    ask(live, "DROP TABLE since")
+
+
+def test_the_playbook_brings_a_table_to_a_moment(past: Past, tmp_path: Path) -> None:
+    past.live()
+    live = past.server.source("app")
+    ask(live, "DROP TABLE items")
+    assert past.job.source is not None
+    job = {
+        "name": "app",
+        "source": {"url": live.url.replace("'", ""), "tools": past.server.bin},
+        "repository": {"url": past.job.repository.url},
+        "method": "physical",
+    }
+    variables = {
+        "dbfleet_jobs": [job],
+        "ansible_python_interpreter": PYTHON,
+        "dbfleet_tables": ["items"],
+        "dbfleet_target": {"time": past.middle},
+    }
+    ansible = Ansible(tmp_path, lay_out(tmp_path / "collections"))
+    ansible.playbook("dbfleet.recovery.partial_restore", "-e", json.dumps(variables)).good()
+    assert ask(live, ITEMS) == past.items

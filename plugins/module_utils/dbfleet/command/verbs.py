@@ -124,6 +124,10 @@ VERBS = (
                 "a server as it was at that moment",
             ),
             (
+                "restore latest --job pg --table orders --target-time 2025-08-23T10:30Z",
+                "a table as it was then",
+            ),
+            (
                 "restore app.sql.gz --repository backups --to sqlite:///new.db",
                 "a dump with no manifest",
             ),

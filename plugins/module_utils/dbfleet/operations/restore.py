@@ -67,8 +67,8 @@ def restore(
 
     ``to`` is a URL or a path; without it the job's source is the target. ``replace`` allows what
     is there to be overwritten (it is kept beside). With ``tables`` only these are copied into
-    the target. With ``target`` the log archive brings the backup forward; for ``latest`` it is then the
-    backup that is nearest before it. ``tablespaces`` are new folders by the old ones, or by
+    the target. With ``target`` the log archive brings the backup forward, also of single tables; for ``latest``
+    it is then the backup that is nearest before it. ``tablespaces`` are new folders by the old ones, or by
     numbers. Raises before anything is changed unless the restore is complete and proven.
     """
     store = open_repository(job)
@@ -76,6 +76,8 @@ def restore(
         known = _known(store, job, backup)
         if target is not None and known is None:
             raise UsageError(f"no log fits to the plain file {backup!r}", "leave the target out, or name a backup")
+        if target is not None and tables and target.action == "pause":
+            raise UsageError("a server that only lends its tables cannot stay paused", "leave the target's action out")
         plan = None if target is None or known is None else point_in_time.plan(job, store, known[0], backup, target)
         if known is not None and plan is not None:
             known = (known[0], plan.backup)

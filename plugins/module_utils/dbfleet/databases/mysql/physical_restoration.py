@@ -19,6 +19,7 @@ from .address import Address
 from .examine import check_tables, measure_again
 from .prepared import Prepared
 from .replay import Replay
+from .server import Session
 from .trial import TrialServer
 
 ROLE = "copy"
@@ -53,9 +54,7 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
             prepared = self._finish()
             if not thorough or self._place is not None:
                 return []
-            server = TrialServer(self._request.folder(), data=prepared.data, version=prepared.version)
-            self._server = self._stack.enter_context(server)
-            return check_tables(self._server.address, self._request.limits.parallel)
+            return check_tables(self._start(prepared), self._request.limits.parallel)
         except DamagedError as error:
             return [error.message]
         except SourceError:
@@ -81,16 +80,28 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
         return replace(measured, image_sha256=image)
 
     def server_address(self) -> Address:
-        """Of the server that :meth:`check` started in a trial. Raises ``RefusedError`` where none runs."""
-        if self._server is None:
-            raise RefusedError("no server runs on the backup's files", "begin the restore again")
-        return self._server.address
+        """Of the server of a trial, which is started unless it runs."""
+        return self._start(self._finish()) if self._server is None else self._server.address
+
+    def _start(self, prepared: Prepared) -> Address:
+        server = TrialServer(self._request.folder(), data=prepared.data, version=prepared.version)
+        self._server = self._stack.enter_context(server)
+        return server.address
+
+    def _end(self) -> None:
+        """Let the server of a trial end in order, so that another one can run on its files."""
+        server, self._server = self._server, None
+        if server is not None:
+            with Session(server.address) as session:
+                server.shut_down(session)
+            server.close()
 
     def _trial_url(self) -> Optional[str]:
         return None if self._server is None else self._server.address.url()
 
     def recover(self, recovery: Recovery) -> Recovered:
         """Apply the binary log by a private server; see :class:`Replay`."""
+        self._end()
         limits = self._request.limits
         done = Replay(self._finish(), self._request.folder(), self._tools, limits.parallel, recovery).run()
         self._recovered = done

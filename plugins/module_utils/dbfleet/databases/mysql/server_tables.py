@@ -13,6 +13,7 @@ from ...model import Artifact, Proof, ProofPolicy
 from ...proof import compare
 from ...stream.process import Filter
 from ..base import Restoration, RestoreRequest, TakenOver
+from ..logs import Recovered, Recovery
 from .address import FORMS, Address
 from .measure import measure
 from .objects import read_objects
@@ -37,6 +38,7 @@ class ServerTables(Restoration):
         self._tables = MysqlRestoration(target, request, tools)
         self._stack = ExitStack()
         self._checked = threading.Event()
+        self._recovered: Optional[Recovered] = None
 
     def __enter__(self) -> ServerTables:
         if not self._target.database:
@@ -72,6 +74,11 @@ class ServerTables(Restoration):
         self._checked.wait()  # it starts the server, and goes on beside this
         return self._files.prove(against)
 
+    def recover(self, recovery: Recovery) -> Recovered:
+        """Bring the whole server forward; the tables come out of what it is then."""
+        self._recovered = self._files.recover(recovery)
+        return self._recovered
+
     def location(self) -> str:
         """The URL of the private server."""
         return self._files.location()
@@ -99,7 +106,8 @@ class ServerTables(Restoration):
             dump.close_input()
             self._tables.receive(Artifact("the tables of the backup", "sql", 0, "", 0, ""), dump.chunks())
         self._compare(server, database)
-        return self._tables.take_over()
+        taken = self._tables.take_over()
+        return replace(taken, notes=(*(self._recovered.notes if self._recovered else ()), *taken.notes))
 
     def _compare(self, server: Address, database: str) -> None:
         """Raises ``ProofError`` where a table that was copied holds something else than in the backup."""

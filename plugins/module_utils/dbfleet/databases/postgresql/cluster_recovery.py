@@ -34,8 +34,10 @@ STOPPED = re.compile(r"LOG:\s+(recovery stopping .*|last completed transaction w
 class ClusterRecovery:
     """One recovery of the data directory of ``assembly``."""
 
-    def __init__(self, assembly: Assembly, limits: Limits, recovery: Recovery) -> None:
+    def __init__(self, assembly: Assembly, folder: str, limits: Limits, recovery: Recovery) -> None:
+        """``folder`` is ours, and lets the server's user pass."""
         self._assembly = assembly
+        self._folder = folder
         self._limits = limits
         self._recovery = recovery
         self._settings = os.path.join(assembly.root, "settings")
@@ -80,9 +82,7 @@ class ClusterRecovery:
 
     def _recover(self, feed: LogFeed, *, with_target: bool) -> tuple[str, bool]:
         """Where it stopped in the server's words, and whether at the target; raises ``RefusedError`` where not."""
-        server = ClusterServer(
-            self._assembly, self._assembly.root, self._limits.parallel, more=self._text(feed, with_target)
-        )
+        server = ClusterServer(self._assembly, self._folder, self._limits.parallel, more=self._text(feed, with_target))
         try:
             server.launch()
             said = self._watch(server, feed)
@@ -157,7 +157,7 @@ class ClusterRecovery:
     # --- afterwards ---------------------------------------------------------------------------
 
     def _examine(self) -> None:
-        server = ClusterServer(self._assembly, self._assembly.root, self._limits.parallel)
+        server = ClusterServer(self._assembly, self._folder, self._limits.parallel)
         try:
             server.start()
             problems = server.examine(leave_no_trace=True)

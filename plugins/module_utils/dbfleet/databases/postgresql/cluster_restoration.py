@@ -111,7 +111,9 @@ class ClusterRestoration(DataDirectoryRestoration[Assembly]):
 
     def recover(self, recovery: Recovery) -> Recovered:
         """Bring it forward with a server of its own, and examine what comes of it."""
-        done = ClusterRecovery(self._finish(), self._request.limits, recovery).run()
+        assembly = self._finish()
+        folder = self._request.folder() if self._place is None else assembly.root
+        done = ClusterRecovery(assembly, folder, self._request.limits, recovery).run()
         self._recovered = done
         return done
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Optional
 
-from ...errors import CapacityError, NotFoundError, RefusedError, UsageError
+from ...errors import CapacityError, DamagedError, NotFoundError, UsageError
 from ...model import Artifact, Proof
 from ...units import show_size
 from ..base import Restoration, RestoreRequest, TakenOver
+from ..logs import Recovered, Recovery
 from .address import Address
 from .choice import choose
 from .cluster_restoration import ClusterRestoration
@@ -33,6 +35,7 @@ class ClusterTables(Restoration):
         self._request = request
         self._tools = tools
         self._cluster = ClusterRestoration(None, request, tools=tools)
+        self._recovered: Optional[Recovered] = None
 
     def __enter__(self) -> ClusterTables:
         if not self._target.database:
@@ -58,12 +61,17 @@ class ClusterTables(Restoration):
         self._cluster.receive(artifact, chunks)
 
     def check(self, *, thorough: bool = False) -> list[str]:
-        """What the server's own manifest finds of the files, and a server that is started on them."""
-        return self._cluster.check() or self._cluster.start()
+        """What the server's own manifest finds of the files. None is started yet: it would leave the log's way."""
+        return self._cluster.check()
 
     def prove(self, against: Proof) -> Proof:
         """The server's own checksum of all files."""
         return self._cluster.prove(against)
+
+    def recover(self, recovery: Recovery) -> Recovered:
+        """Bring the whole cluster forward; the tables come out of what it is then."""
+        self._recovered = self._cluster.recover(recovery)
+        return self._recovered
 
     def location(self) -> str:
         """The URL of the scratch cluster."""
@@ -75,8 +83,9 @@ class ClusterTables(Restoration):
 
     def take_over(self) -> TakenOver:
         """Copy the tables, all of them or none."""
-        if self._cluster.start():
-            raise RefusedError("the scratch cluster does not run", "begin the restore again")
+        hindrance = self._cluster.start()
+        if hindrance:
+            raise DamagedError(hindrance[0], "restore from another backup; nothing was changed")
         server = self._cluster.server_address()
         side = server.of(self._database(server))
         with connect(side) as connection:
@@ -86,7 +95,7 @@ class ClusterTables(Restoration):
             major = connection.major
         chosen = choose(entries, self._request.tables)
         names = {entry[0]: (entry[1], entry[2]) for entry in entries}
-        return copy_tables(
+        taken = copy_tables(
             side,
             self._target,
             {asked: names[numbers[0]] for asked, numbers in chosen.items()},
@@ -96,6 +105,7 @@ class ClusterTables(Restoration):
             replace=self._request.replace,
             lock_wait=self._request.limits.lock_wait,
         )
+        return replace(taken, notes=(*(self._recovered.notes if self._recovered else ()), *taken.notes))
 
     def _database(self, server: Address) -> str:
         """Which database of the cluster is meant."""
