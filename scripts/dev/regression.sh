@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# The database that the regression suite of PostgreSQL 15 leaves behind: backed up, restored, compared. Its SQL is
-# in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it. Arguments are passed on
+# The database that the regression suite of PostgreSQL 15 leaves behind on 15, 17 and 18: backed up, restored,
+# compared. Its SQL is in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it. Arguments are passed on
 # to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
 need_command pg_ctlcluster postgresql "the server that the suite runs on"
+need_newer_postgresql
 
 SUITE="$BUILD/regression"
 if [ ! -f "$SUITE/.complete" ]; then
@@ -29,4 +30,5 @@ trap 'rm -rf "$folder"' EXIT
 cp -r "$SUITE/src/test/regress/." "$folder"
 chmod -R a+rX "$folder"
 say "pytest tests/regression"
-DBFLEET_TEST_REGRESSION="$folder" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/regression "$@"
+DBFLEET_TEST_REGRESSION="$folder" PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/regression \
+  -n "${PYTEST_WORKERS:-auto}" --dist loadgroup "$@"

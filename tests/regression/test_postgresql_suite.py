@@ -40,11 +40,14 @@ def scripts(suite: Path) -> list[str]:
     return [name for name in names if not only or name in only]
 
 
-@pytest.fixture(scope="module")
-def left_behind() -> Iterator[tuple[Server, Source]]:
+VERSIONS = [pytest.param(major, marks=pytest.mark.xdist_group(f"postgresql-{major}")) for major in (15, 17, 18)]
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def left_behind(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Source]]:
     """What is left when the suite has run. Its tests may fail (nothing is compiled for it): their objects count."""
     suite = Path(os.environ["DBFLEET_TEST_REGRESSION"])
-    with running(15, wal_level="logical", settings=SETTINGS, access=REPLICATION) as server:
+    with running(request.param, wal_level="logical", settings=SETTINGS, access=REPLICATION) as server:
         ask(server.source(), "CREATE DATABASE regression TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
         for setting in DATABASE:
             ask(server.source(), f"ALTER DATABASE regression SET {setting}")
@@ -78,6 +81,7 @@ def test_dump_restore_dump_is_the_same(left_behind: tuple[Server, Source], tmp_p
     """Its content is proven. Columns of inherited tables come back in another order, as pg_dump writes them: so what
     is compared to the letter is the restored database and its own restore."""
     server, source = left_behind
+    source = replace(source, tools=server.bin)
     assert ask(source, "SELECT count(*) > 20 FROM pg_class WHERE relkind = 'r' AND relnamespace >= 2200") == [(True,)]
     copies = []
     for number, form in enumerate(("custom", "directory")):
