@@ -4,7 +4,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
 "$ROOT/scripts/dev/collection.sh"
-"$ROOT/scripts/dev/windows_collections.sh"
+"$ROOT/scripts/dev/bundled_collections.sh"
 need_command git git "to know which files belong to the project"
 PATH="$VENV/bin:$PATH"
 

@@ -5,7 +5,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
 "$ROOT/scripts/dev/collection.sh"
-"$ROOT/scripts/dev/windows_collections.sh"
+"$ROOT/scripts/dev/bundled_collections.sh"
 "$ROOT/scripts/dev/pyz.sh"
 command -v wine >/dev/null 2>&1 || need_apt "runs Python for Windows" wine wine64
 need_command unzip unzip "unpacks Python for Windows"

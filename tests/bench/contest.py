@@ -20,6 +20,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYZ = HERE.parent.parent / "build" / "dbfleet.pyz"
+ANSIBLE = f"ansible localhost -c local -e ansible_python_interpreter={shlex.quote(sys.executable)}"
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,11 +1,10 @@
 """MariaDB: logical backups and restores, beside mariadb-dump as people use it, mydumper, and the modules."""
 
-import os
 import shlex
 import shutil
 import sys
 
-from contest import HERE, Bench, Contestant, dbfleet
+from contest import ANSIBLE, HERE, Bench, Contestant, dbfleet
 
 TITLES = ("MariaDB, backup", "MariaDB, one huge table", "MariaDB, restore", "MariaDB, physical backup")
 SETTINGS = ("--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=512M")
@@ -71,12 +70,9 @@ def _backups(server: object, name: str) -> list[Contestant]:
         found.append(Contestant("mydumper -t 2, then zstd -T0 -3", command, ("dumped",), keeps="dumped"))
     else:
         print("   mydumper is left out (apt install mydumper)")
-    if shutil.which("ansible") and os.environ.get("BENCH_COMMUNITY"):
-        words = f"name={name} state=dump target=app.sql.gz login_unix_socket={socket} login_user=root config_file="
-        module = f"ansible localhost -c local -m community.mysql.mysql_db -a {shlex.quote(words)}"
-        found.append(Contestant("community.mysql.mysql_db to .gz", module))
-    else:
-        print("   community.mysql is left out (BENCH_COMMUNITY=1 with the bundle `ansible` on PATH)")
+    words = f"name={name} state=dump target=app.sql.gz login_unix_socket={socket} login_user=root config_file="
+    module = f"{ANSIBLE} -m community.mysql.mysql_db -a {shlex.quote(words)}"
+    found.append(Contestant("community.mysql.mysql_db to .gz", module))
     return found
 
 

@@ -1,9 +1,5 @@
-"""PostgreSQL: logical backups and restores, beside pg_dump as people use it and the modules that drive it.
+"""PostgreSQL: logical backups and restores, beside pg_dump as people use it and the module that drives it."""
 
-Where to find what is left out: the module postgresql_db comes with the bundle `ansible` of PyPI.
-"""
-
-import os
 import shlex
 import shutil
 import sys
@@ -11,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from contest import HERE, Bench, Contestant, dbfleet
+from contest import ANSIBLE, HERE, Bench, Contestant, dbfleet
 
 TITLES = ("PostgreSQL, backup", "PostgreSQL, one huge table", "PostgreSQL, restore")
 SETTINGS = "fsync = on\nshared_buffers = 512MB\nmaintenance_work_mem = 256MB\nmax_wal_size = 4GB\nautovacuum = on\n"
@@ -62,13 +58,7 @@ def _backups(tool: Path, url: str, place: str) -> list[Contestant]:
             keeps="app.zst",
         ),
     ]
-    if shutil.which("ansible") and os.environ.get("BENCH_COMMUNITY"):
-        words = f"name={url.rpartition('/')[2].partition('?')[0]} state=dump target=app.sql.gz target_opts="
-        found.append(
-            Contestant("community.postgresql.postgresql_db to .gz", _module("postgresql.postgresql_db", words))
-        )
-    else:
-        print("   community.postgresql is left out (BENCH_COMMUNITY=1 with the bundle `ansible` on PATH)")
+    found.append(Contestant("community.postgresql.postgresql_db to .gz", _module(url)))
     return found
 
 
@@ -79,7 +69,7 @@ def _module(url: str) -> str:
         f"name={parts.path[1:]} state=dump target=app.sql.gz login_user=postgres "
         f"login_unix_socket={folder} port={parts.port}"
     )
-    return f"ansible localhost -c local -m community.postgresql.postgresql_db -a {shlex.quote(words)}"
+    return f"{ANSIBLE} -m community.postgresql.postgresql_db -a {shlex.quote(words)}"
 
 
 def _restore(bench: Bench, tool: Path, server: object, url: str) -> None:

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import cluster_contests
 import mysql_contests
 import postgresql_contests
 import repository_contests
@@ -30,7 +31,7 @@ def main() -> None:
     scratch.mkdir(exist_ok=True)
     try:
         bench = Bench(scratch.resolve(), asked.gib, asked.runs, asked.only)
-        for contests in (sqlite_contests, postgresql_contests, mysql_contests, repository_contests):
+        for contests in (sqlite_contests, postgresql_contests, cluster_contests, mysql_contests, repository_contests):
             contests.measure(bench)
         tables = markdown(bench)
         print(tables)
