@@ -1,11 +1,13 @@
-"""Which classes protect which kind of URL: one function a kind of database.
+"""Which classes protect which kind of URL by which method: one function a class.
 
-Each is imported when a job names it: a run that needs SQLite does not load two servers' worth of code.
+Each is imported when a job names it: a dump of one server does not load what copies the files of another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Callable
 
 from ..errors import UsageError
 from ..model import LogSettings, Manifest, Source
@@ -13,36 +15,49 @@ from ..urls import without_credentials
 from .base import Database
 from .logs import LogSource
 
-Kinds = tuple[type[Database], ...]  # of one engine; the first one answers for methods that none of them has
+Loader = Callable[[], type[Database]]
 
 
-def _sqlite() -> Kinds:
+def _sqlite() -> type[Database]:
     from .sqlite.database import SqliteDatabase
 
-    return (SqliteDatabase,)
+    return SqliteDatabase
 
 
-def _postgresql() -> Kinds:
-    from .postgresql.cluster import PostgresqlCluster
+def _postgresql() -> type[Database]:
     from .postgresql.database import PostgresqlDatabase
 
-    return PostgresqlDatabase, PostgresqlCluster
+    return PostgresqlDatabase
 
 
-def _mysql() -> Kinds:
+def _postgresql_cluster() -> type[Database]:
+    from .postgresql.cluster import PostgresqlCluster
+
+    return PostgresqlCluster
+
+
+def _mysql() -> type[Database]:
     from .mysql.database import MysqlDatabase
+
+    return MysqlDatabase
+
+
+def _mysql_server() -> type[Database]:
     from .mysql.physical import MysqlServer
 
-    return MysqlDatabase, MysqlServer
+    return MysqlServer
 
 
-# By the scheme of their URLs. An engine's own name is one of its schemes.
-ENGINES = {
-    "sqlite": _sqlite,
-    "postgresql": _postgresql,
-    "postgres": _postgresql,
-    "mysql": _mysql,
-    "mariadb": _mysql,
+SQLITE = {"logical": _sqlite, "physical": _sqlite}
+POSTGRESQL = {"logical": _postgresql, "physical": _postgresql_cluster}
+MYSQL = {"logical": _mysql, "physical": _mysql_server}
+# By the scheme of their URLs, and by method. An engine's own name is one of its schemes.
+ENGINES: Mapping[str, Mapping[str, Loader]] = {
+    "sqlite": SQLITE,
+    "postgresql": POSTGRESQL,
+    "postgres": POSTGRESQL,
+    "mysql": MYSQL,
+    "mariadb": MYSQL,
 }
 OF_FILES = "sqlite"  # what is meant where nothing but a path tells what a file is
 
@@ -56,16 +71,16 @@ def open_database(source: Source, method: str = "logical") -> Database:
             f"source.url {without_credentials(source.url)!r} does not begin with a known database",
             f"begin it with {', '.join(f'{name}://' for name in ENGINES)}, such as sqlite:////var/lib/app/app.db",
         )
-    kinds = ENGINES[scheme]()
-    kind = next((kind for kind in kinds if method in kind.methods), kinds[0])
+    kinds = ENGINES[scheme]
+    kind = kinds.get(method, kinds["logical"])()
     return kind(replace(source, url=f"{scheme}://{rest}"))
 
 
 def kind_of(manifest: Manifest) -> type[Database]:
     """The class of the database that a backup is of. Raises ``UsageError`` for one that is not known."""
-    for kind in ENGINES[manifest.engine]() if manifest.engine in ENGINES else ():
-        if kind.engine == manifest.engine and manifest.method in kind.methods:
-            return kind
+    load = ENGINES.get(manifest.engine, {}).get(manifest.method)
+    if load is not None and (kind := load()).engine == manifest.engine and manifest.method in kind.methods:
+        return kind
     raise UsageError(
         f"{manifest.id} is a {manifest.method} backup of {manifest.engine}, which this version does not know",
         "upgrade dbfleet",
@@ -79,4 +94,4 @@ def log_source_of(source: Source, name: str, settings: LogSettings) -> LogSource
 
 def kind_of_files() -> type[Database]:
     """The class of a database that is a file, of which nothing else is known."""
-    return ENGINES[OF_FILES]()[0]
+    return ENGINES[OF_FILES]["logical"]()

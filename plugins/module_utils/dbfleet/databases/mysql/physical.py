@@ -17,11 +17,9 @@ from .binlog_source import BinlogSource
 from .commit_view import CommitView
 from .copy_tool import HotCopy, copy_tool
 from .data_directory import DATA_DIRECTORY, mark_of, require_here, size_of
-from .physical_restoration import ROLE, PhysicalRestoration
-from .physical_snapshot import PhysicalSnapshot, begin, current_lsn, read_state, why_full
+from .physical_snapshot import CopyStream, PhysicalSnapshot, begin, current_lsn, read_state, why_full
 from .privileges import check_copying, lacks_reading
 from .server import Session
-from .server_tables import ServerTables
 from .tools import Tool
 
 WHOLE = "*"  # what the identity calls the database: all of them
@@ -50,7 +48,7 @@ class MysqlServer(Database):
     @staticmethod
     def forms(artifacts: Sequence[Artifact]) -> list[list[Artifact]]:
         """The one stream."""
-        return [[one] for one in artifacts if one.role == ROLE]
+        return [[one] for one in artifacts if one.role == CopyStream.role]
 
     def _address(self) -> Address:
         return address_of(self.source).at("")
@@ -99,7 +97,11 @@ class MysqlServer(Database):
                     "single tables go into a database of a living server, and the target is a data directory",
                     "name the database with --to mysql://…, or restore the whole backup",
                 )
+            from .server_tables import ServerTables  # a backup starts sooner without it
+
             return ServerTables(address_of(self.source), request, tools=self.source.tools)
+        from .physical_restoration import PhysicalRestoration
+
         place: Optional[Place] = None if self._trial else place_of(self.source.url, DATA_DIRECTORY)
         return PhysicalRestoration(place, request, tools=self.source.tools)
 

@@ -16,11 +16,9 @@ from ..place import Place, is_path, place_of, url_of
 from .address import Address, read_address
 from .backup_manifest import read_manifest
 from .base_backup import BaseBackup, BaseStream, NoIncrementError, begin, stage, with_parent
-from .cluster_restoration import ClusterRestoration
 from .cluster_snapshot import ClusterSnapshot
 from .cluster_stream import SINCE as STREAMED_SINCE
 from .cluster_stream import stream
-from .cluster_tables import ClusterTables
 from .place import POSTGRESQL
 from .replication import (
     Cluster,
@@ -109,7 +107,11 @@ class PostgresqlCluster(Database):
                     "single tables go into the database of a living server, and the target is a data directory",
                     "name the database with --to postgresql://…, or restore the whole backup",
                 )
+            from .cluster_tables import ClusterTables  # a backup starts sooner without it
+
             return ClusterTables(self.address, request, tools=self.source.tools)
+        from .cluster_restoration import ClusterRestoration
+
         place: Optional[Place] = None if self._trial else place_of(self.source.url, POSTGRESQL)
         return ClusterRestoration(place, request, tools=self.source.tools)
 

@@ -16,7 +16,6 @@ from ..base import Database, Restoration, RestoreRequest, Snapshot, SnapshotRequ
 from .connection import check_file, path_of, url_of
 from .image import Pinned, pin
 from .pages import ImageStream, IncrementStream, PageMap
-from .restoration import SqliteRestoration
 from .snapshot import DumpStream, SqliteSnapshot
 
 ROLES = ("db", "pages", "sql")  # of artifacts, the best for a restore first
@@ -87,4 +86,6 @@ class SqliteDatabase(Database):
 
     def restoration(self, request: RestoreRequest) -> AbstractContextManager[Restoration]:
         """Begin a restore to this path."""
+        from .restoration import SqliteRestoration  # a backup starts sooner without it
+
         return SqliteRestoration(self.path, request)
