@@ -32,8 +32,11 @@ def archiver(job: Job) -> Iterator[list[str]]:
     try:
         yield told
     finally:
+        ended = not thread.is_alive()
         stop.set()
         thread.join()
+        for line in [*told, *map(repr, failed), *(["it ended by itself"] if ended else [])]:
+            print(f"the archiver: {line}")  # a test that waits in vain shows why
     if failed:
         raise failed[0]
 
