@@ -9,10 +9,7 @@ fi
 "$ROOT/scripts/dev/venv.sh" dev
 "$ROOT/scripts/dev/pyz.sh"
 "$ROOT/scripts/dev/bundled_collections.sh"
-while read -r package command why; do
-  case $package in '' | '#'*) continue ;; esac
-  need_command "$command" "$package" "$why" </dev/null
-done <requirements/apt-test.txt
+need_test_tools
 need_command pgbackrest pgbackrest "a peer to compare with"
 need_newer_postgresql
 PATH="$VENV/bin:$PATH" exec "$VENV/bin/python" tests/bench/run.py "$@"

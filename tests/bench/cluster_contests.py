@@ -7,10 +7,9 @@ is given the same compression on both cores. Its archive is switched off: what i
 import os
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
-from contest import HERE, Bench, Contestant, dbfleet
+from contest import Bench, Contestant, dbfleet
 from postgresql_contests import FILL, ROW_BYTES, SETTINGS
 
 BACKUP, INCREMENT, RESTORE = (
@@ -19,6 +18,7 @@ BACKUP, INCREMENT, RESTORE = (
     "PostgreSQL, physical restore",
 )
 USER = "postgres"
+PACKED = "| zstd -q -T0 -3 -f -o base.tar.zst"
 PGBACKREST = """[global]
 repo1-path={folder}/repository
 log-path={folder}
@@ -41,7 +41,6 @@ def measure(bench: Bench) -> None:
     """Everything that is asked for, on servers of its own."""
     if not any(bench.wants(title) for title in (BACKUP, INCREMENT, RESTORE)):
         return
-    sys.path.insert(0, str(HERE.parent / "integration"))
     from postgresql_clusters import cluster, data_of
 
     bench.scratch.chmod(0o755)  # pgBackRest is the server's user
@@ -95,17 +94,20 @@ def _ours(server, place: str, more: str = "") -> str:  # type: ignore[no-untyped
     return dbfleet("backup", words)
 
 
+def _basebackup(server) -> str:  # type: ignore[no-untyped-def]
+    return f"{server.bin}/pg_basebackup -h {server.folder} -p {server.port} -U postgres -c fast -Ft"
+
+
 def _backups(bench: Bench, server, peer: str) -> None:  # type: ignore[no-untyped-def]
-    login = f"-h {server.folder} -p {server.port} -U postgres -c fast"
-    tool = f"{server.bin}/pg_basebackup {login}"
+    tool = _basebackup(server)
     found = [
         Contestant(
             "dbfleet, zstd 3, checked by its manifest", _ours(server, "pg-whole"), ("pg-whole",), keeps="pg-whole"
         ),
-        Contestant("pg_basebackup -Ft to disk", f"{tool} -Ft -D base", ("base",), keeps="base"),
+        Contestant("pg_basebackup -Ft to disk", f"{tool} -D base", ("base",), keeps="base"),
         Contestant(
             "by hand: pg_basebackup -Ft -Xf | zstd -T0 -3, sha256sum",
-            f"{tool} -Ft -Xf -D - | zstd -q -T0 -3 -f -o base.tar.zst && sha256sum base.tar.zst",
+            f"{tool} -Xf -D - {PACKED} && sha256sum base.tar.zst",
             keeps="base.tar.zst",
         ),
     ]
@@ -120,10 +122,7 @@ def _restores(bench: Bench, server, peer: str) -> None:  # type: ignore[no-untyp
         return
     shutil.rmtree(bench.scratch / "pg-whole", ignore_errors=True)
     bench.measure(_ours(server, "pg-whole"))
-    bench.measure(
-        f"{server.bin}/pg_basebackup -h {server.folder} -p {server.port} -U postgres -c fast -Ft -Xf -D - "
-        "| zstd -q -T0 -3 -f -o base.tar.zst"
-    )
+    bench.measure(f"{_basebackup(server)} -Xf -D - {PACKED}")
     check = f"{server.bin}/pg_verifybackup -q -n hand"
     words = f"latest --repository pg-whole --name app --method physical --source-tools {server.bin} --to back"
     found = [

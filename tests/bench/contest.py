@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# The servers of the integration tests, and the engine that those use.
+sys.path[:0] = [str(HERE.parent / "integration"), str(HERE.parent.parent / "plugins" / "module_utils")]
 PYZ = HERE.parent.parent / "build" / "dbfleet.pyz"
 ANSIBLE = f"ansible localhost -c local -e ansible_python_interpreter={shlex.quote(sys.executable)}"
 PAGE = os.sysconf("SC_PAGE_SIZE")

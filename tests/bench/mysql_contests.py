@@ -2,9 +2,8 @@
 
 import shlex
 import shutil
-import sys
 
-from contest import ANSIBLE, HERE, Bench, Contestant, dbfleet
+from contest import ANSIBLE, Bench, Contestant, dbfleet
 
 TITLES = ("MariaDB, backup", "MariaDB, one huge table", "MariaDB, restore", "MariaDB, physical backup")
 SETTINGS = ("--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=512M")
@@ -15,8 +14,6 @@ def measure(bench: Bench) -> None:
     """Everything that is asked for, on a server of its own."""
     if not any(bench.wants(title) for title in TITLES):
         return
-    sys.path.insert(0, str(HERE.parent / "integration"))
-    sys.path.insert(0, str(HERE.parent.parent / "plugins" / "module_utils"))
     from mysql_server import Server
 
     server = Server(*SETTINGS)

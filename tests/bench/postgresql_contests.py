@@ -2,12 +2,11 @@
 
 import shlex
 import shutil
-import sys
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from contest import ANSIBLE, HERE, Bench, Contestant, dbfleet
+from contest import ANSIBLE, Bench, Contestant, dbfleet
 
 TITLES = ("PostgreSQL, backup", "PostgreSQL, one huge table", "PostgreSQL, restore")
 SETTINGS = "fsync = on\nshared_buffers = 512MB\nmaintenance_work_mem = 256MB\nmax_wal_size = 4GB\nautovacuum = on\n"
@@ -25,8 +24,6 @@ def measure(bench: Bench) -> None:
     """Everything that is asked for, on a server of its own."""
     if not any(bench.wants(title) for title in TITLES):
         return
-    sys.path.insert(0, str(HERE.parent / "integration"))
-    sys.path.insert(0, str(HERE.parent.parent / "plugins" / "module_utils"))
     from postgresql_server import Server
 
     server = Server(15, settings=SETTINGS)
