@@ -17,12 +17,11 @@ from ..logs import Recovered, Recovery
 from ..place import Place, flush, flush_tree, own_tree, swap
 from .address import Address
 from .examine import check_tables, measure_again
+from .physical_snapshot import CopyStream
 from .prepared import Prepared
 from .replay import Replay
 from .server import Session
 from .trial import TrialServer
-
-ROLE = "copy"
 
 
 class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
@@ -39,7 +38,7 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
 
     def receive(self, artifact: Artifact, chunks: Iterable[bytes]) -> None:
         """The next backup of the chain."""
-        if artifact.role != ROLE:
+        if artifact.role != CopyStream.role:
             raise DamagedError(f"{artifact.file} is no part of a physical backup", "restore another backup")
         self._begun().add(artifact, chunks)
 
