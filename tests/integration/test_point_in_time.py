@@ -21,6 +21,7 @@ from postgresql_server import Server, ask, own_state, wait_until
 from rooms import room
 
 from dbfleet.catalog import read_catalog
+from dbfleet.databases.postgresql import log_feed
 from dbfleet.databases.postgresql.backup_manifest import read_lsn, segment_name
 from dbfleet.errors import DamagedError, RefusedError, UsageError
 from dbfleet.model import Job, Retention
@@ -273,6 +274,15 @@ def test_its_settings_are_the_originals_and_it_can_be_replaced(past: Past, room:
         ask(source, "INSERT INTO items(name) VALUES('new life')")
     again = restore(past.job, "latest", to=str(room / "data"), replace=True, target=target_of(time=past.middle))
     assert again.kept is not None and Path(again.kept).is_dir()
+
+
+def test_what_feeds_the_server_works_while_it_starts(past: Past, room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder is in motion when the server's files are given away: as much as it can be here."""
+    monkeypatch.setattr(log_feed, "BEAT", 0.0)
+    monkeypatch.setattr(log_feed, "POLL", 0.0)
+    past.live()
+    for turn in range(5):
+        restored(past.job, room / f"data{turn}", time=past.middle)
 
 
 def test_prune_removes_exactly_the_log_that_no_kept_backup_needs(past: Past, room: Path, tmp_path: Path) -> None:

@@ -211,14 +211,17 @@ class ClusterServer:
     # --- starting -----------------------------------------------------------------------------
 
     def _give_away(self) -> None:
-        """Everything belongs to the server's user, who must be able to get there."""
+        """The server's files are its user's, who must be able to get there; what feeds it looks after its own."""
         owner = account_of(self._user)
         if owner is not None:
             os.chmod(self._parent, 0o711)  # noqa: S103 - what else is in there has modes of its own
         if len(os.fsencode(self._socket)) > LONGEST_SOCKET - len("/.s.PGSQL.5432"):
             self._socket = tempfile.mkdtemp(prefix="dbfleet-", dir="/tmp")  # noqa: S108
             own_tree(self._socket, owner)
-        own_tree(self._assembly.root, owner)
+        os.chmod(self._assembly.root, 0o700)
+        if owner is not None:
+            os.chown(self._assembly.root, *owner)
+        own_tree(self._assembly.data, owner)
         for built in self._assembly.spaces.values():  # some are elsewhere
             own_tree(os.path.dirname(built), owner)
 
