@@ -30,6 +30,24 @@ CREATE TABLE "no rows"(a integer);
 SELECT lo_from_bytea(0, 'bytes');
 """
 
+PARTED = """
+CREATE TABLE log(what text);
+CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END $$;
+CREATE TABLE owners(id integer PRIMARY KEY);
+INSERT INTO owners SELECT generate_series(0, 20000);
+CREATE SCHEMA "an odd one";
+CREATE TABLE "an odd one".parted(id integer, n integer) PARTITION BY LIST (n);
+CREATE TABLE p0 PARTITION OF "an odd one".parted FOR VALUES IN (0);
+CREATE TABLE p1 PARTITION OF "an odd one".parted FOR VALUES IN (1);
+CREATE TABLE p2 PARTITION OF "an odd one".parted FOR VALUES IN (2);
+INSERT INTO "an odd one".parted SELECT i, i % 3 FROM generate_series(1, 30) i;
+ALTER TABLE "an odd one".parted ADD FOREIGN KEY (id) REFERENCES owners;
+ALTER TABLE "an odd one".parted ADD CONSTRAINT later CHECK (id > 7) NOT VALID;
+CREATE TRIGGER noted AFTER INSERT ON "an odd one".parted FOR EACH ROW EXECUTE FUNCTION note();
+COMMENT ON TRIGGER noted ON "an odd one".parted IS 'an odd trigger';
+"""
+
 
 def test_it_is_restored_proven_and_equal(server: Server, tmp_path: Path) -> None:
     source = sample(server, server.new_name())
@@ -49,6 +67,19 @@ def test_it_is_restored_proven_and_equal(server: Server, tmp_path: Path) -> None
         ask(source, "INSERT INTO public.children VALUES(0, 0)")
     assert dump(server, by_hand(server, manifest, tmp_path / "backups", tmp_path / "hand")) == restored
     ask(server.source(), "ALTER DATABASE restored RENAME TO restored_from_a_folder")
+
+
+def test_what_rows_would_set_off_comes_after_all_of_them(server: Server, tmp_path: Path) -> None:
+    """Also where it is a partitioned table's, and the rows its partitions': pg_restore's jobs do not wait for those."""
+    source = server.create(PARTED)
+    job = job_of(source, tmp_path / "backups", format="directory")
+    job = replace(job, limits=replace(job.limits, parallel=4))
+    backup(job)
+    expected = dump(server, source)
+    for _turn in range(8):
+        target = replace(source, url=server.url(server.new_name()))
+        assert restore(job, "latest", to=target.url).proven
+        assert dump(server, target) == expected
 
 
 def test_finished_tables_are_passed_on_before_the_tool_ends(

@@ -31,6 +31,12 @@ _TABLE_DATA = re.compile(r"\d+; \d+ (\d+) TABLE DATA\b")
 _FOREIGN_KEY = re.compile(r"\d+; 2606 (\d+) FK CONSTRAINT\b")
 
 
+# What rows would set off that arrive after it: triggers (catalog 2620) and event triggers (3466), references and
+# checks; and what is said about them, which must not come before. With several jobs, pg_restore lets those of a
+# partitioned table wait neither for the rows of its partitions, so that they fire or refuse rows now and then, nor
+# for their indexes, so that it ends in a deadlock now and then.
+LATE = re.compile(r"\d+; (?:(?:2620|3466) \d+|2606 \d+ (?:FK|CHECK) CONSTRAINT|0 0 (?:COMMENT|SECURITY LABEL)) ")
+
 SETS_TRANSACTION_TIMEOUT = 17
 
 
@@ -55,14 +61,20 @@ class Loader:
         path = os.path.join(folder, STAGED)
         try:
             write(path, chunks)
-            self._restore((), file, [f"--jobs={jobs}", path])
+            self.folder(path, file, folder, jobs)
         finally:
             if os.path.exists(path):
                 os.remove(path)
 
-    def folder(self, path: str, file: str, jobs: int) -> None:
-        """Restore the folder of a dump, several tables and indexes at a time."""
-        self._restore((), file, [f"--jobs={jobs}", path])
+    def folder(self, path: str, file: str, folder: str, jobs: int) -> None:
+        """Restore the dump at ``path``, several tables and indexes at a time; ``folder`` is for lists."""
+        listed = self._list(path, file)
+        late = [line for line in listed if LATE.match(line)]
+        early = [line for line in listed if not LATE.match(line)]
+        for lines in (early, late):
+            if lines:
+                list_file = _write_list(folder, lines)
+                self._restore((), file, [f"--jobs={jobs}", f"--use-list={list_file}", path])
 
     def some_tables(
         self, chunks: Iterable[bytes], file: str, folder: str, tables: set[int], foreign_keys: set[int]
@@ -73,15 +85,14 @@ class Loader:
         pg_restore, ``--use-list``), which comes first in the stream.
         """
         path = os.path.join(folder, HEAD)
-        listed, rest = self._contents(iter(chunks), path)
+        listed, rest = self._contents(iter(chunks), path, file)
         list_file, keys = _lists(listed, folder, tables, foreign_keys)
         self._restore(rest, file, [f"--use-list={list_file}"])
         return self._references(keys, list_file, path)
 
     def some_tables_of(self, path: str, file: str, folder: str, tables: set[int], foreign_keys: set[int]) -> str:
         """The same, of the folder ``path`` of a dump."""
-        listed = run(Command((self._tool.path, "--list", path))).stdout.decode("utf-8", "surrogateescape").splitlines()
-        list_file, keys = _lists([line for line in listed if not line.startswith(";")], folder, tables, foreign_keys)
+        list_file, keys = _lists(self._list(path, file), folder, tables, foreign_keys)
         self._restore((), file, [f"--use-list={list_file}", path])
         return self._references(keys, list_file, path)
 
@@ -92,7 +103,13 @@ class Loader:
         argv = (self._tool.path, f"--use-list={list_file}", "--file=-", path)
         return without_meta_commands(run(Command(argv)).stdout.decode("utf-8"))
 
-    def _contents(self, chunks: Iterator[bytes], path: str) -> tuple[list[str], Iterator[bytes]]:
+    def _list(self, path: str, file: str) -> list[str]:
+        """The lines of the table of contents of a dump (manual, pg_restore, ``--list``)."""
+        command = Command((self._tool.path, "--list", path), explain=lambda _code, words: self._explain(file, words))
+        lines = run(command).stdout.decode("utf-8", "surrogateescape").splitlines()
+        return [line for line in lines if line and not line.startswith(";")]
+
+    def _contents(self, chunks: Iterator[bytes], path: str, file: str) -> tuple[list[str], Iterator[bytes]]:
         """The lines of the table of contents, and all chunks again."""
         seen: list[bytes] = []
         size, least = 0, FIRST_HEAD
@@ -105,14 +122,11 @@ class Loader:
                     continue
             write(path, seen)
             try:
-                said = run(Command((self._tool.path, "--list", path))).stdout
+                return self._list(path, file), chain(seen, chunks)
             except ToolError as error:
                 if chunk is None:
-                    raise DamagedError(f"the dump cannot be read: {error.message}", "restore another backup") from error
+                    raise DamagedError(error.message, "restore another backup") from error
                 least = size * 2
-                continue
-            lines = said.decode("utf-8", "surrogateescape").splitlines()
-            return [line for line in lines if line and not line.startswith(";")], chain(seen, chunks)
 
     def _restore(self, chunks: Iterable[bytes], file: str, more: Sequence[str]) -> None:
         argv = (
@@ -188,9 +202,13 @@ def _lists(listed: Iterable[str], folder: str, tables: set[int], foreign_keys: s
         if _WHOLE_ONLY.match(line) or (rows and int(rows[1]) not in tables):
             continue
         wanted.append(line)
+    return _write_list(folder, wanted), keys
+
+
+def _write_list(folder: str, lines: Iterable[str]) -> str:
     path = os.path.join(folder, "list")
-    write(path, ["\n".join(wanted).encode("utf-8", "surrogateescape")])
-    return path, keys
+    write(path, ["\n".join(lines).encode("utf-8", "surrogateescape")])
+    return path
 
 
 def write(path: str, chunks: Iterable[bytes]) -> None:

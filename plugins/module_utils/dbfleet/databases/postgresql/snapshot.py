@@ -167,11 +167,12 @@ class PostgresqlSnapshot(Snapshot):
                 folder = shlex.quote(f"{STEM.sub('_', name)}.dir")
                 made.append(f"mkdir -m 700 {folder}")
                 made.append(f"{command} | tar -x -C {folder}")
-                made.append(
-                    f"pg_restore -f - {folder} | {OLDER} | {PSQL} -d {into}"
-                    if older
-                    else f"pg_restore --exit-on-error --jobs=2 -d {into} {folder}"
-                )
+                if older:
+                    made.append(f"pg_restore -f - {folder} | {OLDER} | {PSQL} -d {into}")
+                    continue
+                # For what several jobs do wrong see load.LATE.
+                made.append(f"pg_restore --exit-on-error --jobs=2 --section=pre-data --section=data -d {into} {folder}")
+                made.append(f"pg_restore --exit-on-error --section=post-data -d {into} {folder}")
             elif artifact.role == "dump":
                 made.append(
                     f"{command} | pg_restore -f - | {OLDER} | {PSQL} -d {into}"
