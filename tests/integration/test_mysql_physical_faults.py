@@ -16,7 +16,6 @@ pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
 from isolation import beside  # noqa: E402
 from mysql_copies import (  # noqa: E402
-    SLOW,
     copied,
     copying,
     data_of,
@@ -28,7 +27,7 @@ from mysql_copies import (  # noqa: E402
     wait_until,
 )
 from mysql_server import Server, own_state  # noqa: E402
-from rooms import DAMAGES, damage, room  # noqa: E402
+from rooms import room  # noqa: E402
 
 from dbfleet.errors import BusyError, CapacityError, DbfleetError, ProofError, SourceError, ToolError  # noqa: E402
 from dbfleet.model import Limits, ProofPolicy, Source  # noqa: E402
@@ -253,42 +252,6 @@ def _expect_failure(job: object) -> None:
     except DbfleetError as error:
         os._exit(0 if error.kind in ("tool", "source", "proof") else 3)
     os._exit(4)
-
-
-def test_a_backup_that_is_killed_leaves_no_tool_and_is_swept(source: Server, tmp_path: Path) -> None:
-    job = slow_job(source, tmp_path / "backups")
-    run = beside(backup, job)
-    wait_until(lambda: copying(source))
-    run.kill()
-    run.join()
-    wait_until(lambda: not copying(source))
-    manifest = made(replace(job, limits=Limits(lock_wait=5, min_free="0")))
-    names = {path.name for path in (tmp_path / "backups").iterdir() if not path.name.startswith(".")}
-    assert names == {f"{manifest.id}.manifest.json", manifest.artifacts[0].file}
-
-
-def test_a_restore_that_is_killed_is_swept_by_the_next_one(source: Server, room: Path, tmp_path: Path) -> None:
-    job = job_of(source, tmp_path / "backups")
-    made(job)
-    slow = replace(job, limits=replace(SLOW, bandwidth=2**18))
-    run = beside(restore, slow, "latest", to=str(room / "data"))
-    wait_until(lambda: list(room.glob(".data.dbfleet-restore-*/0/*")))
-    run.kill()
-    run.join()
-    assert [path.name.startswith(".data.dbfleet-restore-") for path in room.iterdir()] == [True]
-    restore(job, "latest", to=str(room / "data"))
-    assert [path.name for path in room.iterdir()] == ["data"]
-
-
-@pytest.mark.parametrize("where", DAMAGES)
-def test_a_damaged_artifact_changes_nothing(source: Server, room: Path, tmp_path: Path, where: str) -> None:
-    job = job_of(source, tmp_path / "backups", proof=ProofPolicy("none"))
-    manifest = made(job)
-    damage(tmp_path / "backups" / manifest.artifacts[0].file, where)
-    with pytest.raises(DbfleetError, match=manifest.artifacts[0].file) as caught:
-        restore(job, manifest.id, to=str(room / "data"))
-    assert caught.value.kind in ("damaged", "not_found")
-    assert not list(room.iterdir())
 
 
 def test_a_full_disk_fails_the_restore_and_leaves_nothing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,13 +11,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from isolation import beside
-from postgresql_clusters import check_ledger, cluster, content, data_of, job_of, started
+from postgresql_clusters import check_ledger, cluster, data_of, job_of, started
 from postgresql_server import Server, ask, binaries, connect, own_state, running, wait_until
-from rooms import DAMAGES, damage, room
+from rooms import room
 
 from dbfleet.catalog import read_catalog
-from dbfleet.errors import BusyError, DbfleetError, ProofError, RefusedError, SourceError, UsageError
+from dbfleet.errors import DbfleetError, ProofError, SourceError
 from dbfleet.model import Compression, Job, Limits, Source
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
@@ -119,20 +117,6 @@ def test_a_server_that_is_killed_fails_it_and_the_next_one_works(source: Server,
     restore(job, "latest", to=str(room / "data"))
     with started(source, room / "data") as restored:
         assert check_ledger(restored) == 0
-
-
-def test_a_backup_that_is_killed_leaves_nothing_listed(source: Server, tmp_path: Path) -> None:
-    job = slow_job(source, tmp_path / "backups")
-    run = beside(backup, job)
-    with meanwhile(run.kill, source):
-        run.join()
-    assert run.exitcode == -signal.SIGKILL
-    assert not read_catalog(open_store(job.repository.url), "app").manifests
-    wait_until(lambda: not ask(source.source(), "SELECT 1 FROM pg_stat_replication"))
-    made = backup(replace(job, limits=replace(SLOW, bandwidth=None))).manifest
-    assert made is not None
-    catalog = read_catalog(open_store(job.repository.url), "app")
-    assert list(catalog.files) == [made.id]
 
 
 def test_a_damaged_page_of_the_source_fails_it_and_names_the_file(tmp_path: Path) -> None:
@@ -240,57 +224,12 @@ def test_without_summaries_a_full_backup_says_why(tmp_path: Path) -> None:
 # --- restores ---------------------------------------------------------------------------------
 
 
-def test_targets_that_must_not_be_touched_are_refused(source: Server, room: Path, tmp_path: Path) -> None:
-    job = job_of(source, tmp_path / "backups")
-    manifest = backup(job).manifest
-    assert manifest is not None
-    with pytest.raises(UsageError, match="data directory"):
-        restore(job, "latest")
-    with pytest.raises(UsageError, match="the target is a data directory"):
-        restore(job, "latest", to=str(room / "data"), tables=["items"])
-    with pytest.raises(RefusedError, match="mount point"):
-        restore(job, "latest", to="/proc")
-    (room / "file").write_text("x")
-    with pytest.raises(RefusedError, match="is a file"):
-        restore(job, "latest", to=str(room / "file"))
-    (room / "data").mkdir()
-    restore(job, "latest", to=str(room / "data"))  # an empty one is no obstacle
-    with pytest.raises(RefusedError, match="not empty") as caught:
-        restore(job, "latest", to=str(room / "data"))
-    assert "--replace" in caught.value.remedy
-    with started(source, room / "data") as restored:
-        ask(restored, "CREATE TABLE newer AS SELECT 1")
-        expected = content(source, restored)
-        with pytest.raises(BusyError, match="a server is running"):
-            restore(job, "latest", to=str(room / "data"), replace=True)
-        assert content(source, restored) == expected
-    report = restore(job, "latest", to=str(room / "data"), replace=True)
-    assert report.kept is not None and report.proven
-    with started(source, Path(report.kept)) as kept:
-        assert content(source, kept) == expected
-    with started(source, room / "data") as restored:
-        assert content(source, restored) == content(source, source.source("app"))
-    assert sorted(path.name for path in room.iterdir()) == ["data", Path(report.kept).name, "file"]
-
-
 def test_a_stale_lock_file_is_no_running_server(source: Server, room: Path, tmp_path: Path) -> None:
     job = job_of(source, tmp_path / "backups")
     backup(job)
     restore(job, "latest", to=str(room / "data"))
     (room / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n{room / 'data'}\n")  # our number, not a server
     assert restore(job, "latest", to=str(room / "data"), replace=True).kept
-
-
-@pytest.mark.parametrize("where", DAMAGES)
-def test_a_damaged_artifact_changes_nothing(source: Server, room: Path, tmp_path: Path, where: str) -> None:
-    job = job_of(source, tmp_path / "backups")
-    manifest = backup(job).manifest
-    assert manifest is not None
-    damage(tmp_path / "backups" / manifest.artifacts[0].file, where)
-    with pytest.raises(DbfleetError, match=manifest.artifacts[0].file) as caught:
-        restore(job, manifest.id, to=str(room / "data"))
-    assert caught.value.kind in ("damaged", "not_found")
-    assert not list(room.iterdir())
 
 
 def test_files_that_are_not_the_servers_own_are_found(
@@ -315,19 +254,6 @@ def test_files_that_are_not_the_servers_own_are_found(
     (result,) = verify(job, "latest", "structure")
     assert "PG_VERSION" in result.findings[0].problem
     assert not list(room.iterdir())
-
-
-def test_a_restore_that_is_killed_is_swept_by_the_next_one(source: Server, room: Path, tmp_path: Path) -> None:
-    job = job_of(source, tmp_path / "backups")
-    backup(job)
-    slow = replace(job, limits=replace(SLOW, bandwidth=2**20))
-    run = beside(restore, slow, "latest", to=str(room / "data"))
-    wait_until(lambda: list(room.glob(".data.dbfleet-restore-*/0/*")))
-    run.kill()
-    run.join()
-    assert [path.name.startswith(".data.dbfleet-restore-") for path in room.iterdir()] == [True]
-    restore(job, "latest", to=str(room / "data"))
-    assert [path.name for path in room.iterdir()] == ["data"]
 
 
 def test_programs_of_another_version_are_refused(source: Server, room: Path, tmp_path: Path) -> None:

@@ -199,14 +199,14 @@ def flush(path: str) -> None:
         os.close(descriptor)
 
 
-def own_tree(root: str, owner: Optional[tuple[int, int]]) -> None:
-    """Give everything below ``root`` to ``owner``; folders get mode 0700, files 0600."""
+def own_tree(root: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:
+    """Give everything below ``root`` to ``owner``; folders get ``mode``, files the same without what enters folders."""
     for folder, folders, files in os.walk(root):
-        os.chmod(folder, 0o700)
+        os.chmod(folder, mode)
         for name in files:
             path = os.path.join(folder, name)
             if not os.path.islink(path):
-                os.chmod(path, 0o600)
+                os.chmod(path, mode & 0o666)
         if owner is not None:
             for name in [*folders, *files, "."]:
                 os.lchown(os.path.join(folder, name), *owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Optional
 
 from ...errors import DamagedError, RefusedError
@@ -129,12 +129,21 @@ class ClusterRestoration(DataDirectoryRestoration[Assembly]):
         if place is None or spaces is None:
             raise RefusedError("a trial takes no target's place", "restore it with --to")
         notes = _notes(assembly, self._recovered)
-        with spaces.taken(assembly) as places:
-            own_tree(assembly.data, self._owner)
+        mode = _mode_at(place)
+        with spaces.taken(assembly, mode) as places:
+            own_tree(assembly.data, self._owner, mode)
             flush_tree(assembly.data)
             kept = swap(assembly.data, place)
         flush(place.parent)
         return TakenOver(kept, notes=(*notes, *places))
+
+
+def _mode_at(place: Place) -> int:
+    """The mode of the folder that is replaced, of the two that a server accepts (manual, ``initdb -g``)."""
+    with suppress(FileNotFoundError):
+        if os.stat(place.path).st_mode & 0o050 == 0o050:
+            return 0o750
+    return 0o700
 
 
 def _notes(assembly: Assembly, recovered: Optional[Recovered]) -> list[str]:

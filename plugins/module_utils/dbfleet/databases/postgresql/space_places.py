@@ -70,8 +70,11 @@ class SpacePlaces:
         self._stack.close()
 
     @contextmanager
-    def taken(self, assembly: Assembly) -> Iterator[list[str]]:
-        """Put the tablespaces into their places, for good unless the context fails; yields notes on where they are."""
+    def taken(self, assembly: Assembly, mode: int) -> Iterator[list[str]]:
+        """Put the tablespaces into their places, for good unless the context fails; yields notes on where they are.
+
+        Their folders get ``mode``.
+        """
         notes = [f"tablespace {oid} is in {self._new[oid]!r}" for oid in assembly.spaces if oid in self._new]
         beside = [oid for oid in assembly.spaces if oid not in self._new]
         root = f"{self._place.path}.tablespaces"
@@ -81,17 +84,17 @@ class SpacePlaces:
         places = {oid: self._new.get(oid) or os.path.join(root, oid) for oid in assembly.spaces}
         assembly.point_to(places)
         for built in assembly.spaces.values():
-            own_tree(built, self._owner)
+            own_tree(built, self._owner, mode)
             flush_tree(built)
         with ExitStack() as undo:
             if beside:
                 os.mkdir(root, 0o700)
                 undo.callback(_remove_empty, root)
-                _own_folder(root, self._owner)
+                _own_folder(root, self._owner, mode)
             for oid, built in assembly.spaces.items():
                 _move(built, places[oid], undo, whole=oid not in self._new)
                 if oid in self._new:
-                    _own_folder(places[oid], self._owner)
+                    _own_folder(places[oid], self._owner, mode)
                 flush(os.path.dirname(places[oid]))
             yield notes
             undo.pop_all()
@@ -107,11 +110,11 @@ def _move(built: str, place: str, undo: ExitStack, *, whole: bool) -> None:
     flush(place)
 
 
-def _own_folder(path: str, owner: Optional[tuple[int, int]]) -> None:
+def _own_folder(path: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:
     """Give a folder itself to ``owner``, closed to others, as the server demands it."""
     if owner is not None:
         os.chown(path, *owner)
-    os.chmod(path, 0o700)
+    os.chmod(path, mode)
 
 
 def _check_folder(path: str, data: str) -> None:
