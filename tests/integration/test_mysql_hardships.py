@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import itertools
 import os
 import random
@@ -17,11 +15,12 @@ from pathlib import Path
 import pytest
 from conformance_databases import made
 
-pytest.register_assert_rewrite("mysql_server")
+pytest.register_assert_rewrite("mysql_server", "mysql_tls")
 
 import mysql_server  # noqa: E402
 from isolation import ended, forked, in_child  # noqa: E402
 from mysql_server import QUICK, Server, content, job_of, own_state  # noqa: E402
+from mysql_tls import certificates, check_tls  # noqa: E402
 
 from dbfleet.catalog import read_catalog  # noqa: E402
 from dbfleet.databases.mysql.address import address_of  # noqa: E402
@@ -295,81 +294,12 @@ def test_a_server_that_dies_during_a_restore_keeps_what_it_had(job: Job, databas
 # --- TLS --------------------------------------------------------------------------------------
 
 
-def certificates(folder: Path) -> None:
-    """Two authorities, ``ca`` and ``other``; of the first a server's certificate for 127.0.0.1."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    now = datetime.datetime.now(datetime.timezone.utc)
-
-    def make(name: str, issuer: str | None) -> None:
-        key = rsa.generate_private_key(65537, 2048)
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        signer, by = keys[issuer] if issuer else (key, subject)
-        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-        made = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(by)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=2))
-            .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
-                critical=False,
-            )
-        )
-        if issuer is None:
-            made = made.add_extension(
-                x509.KeyUsage(False, False, False, False, False, True, True, False, False), critical=True
-            )
-        keys[name] = (key, subject)
-        words = made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-        (folder / f"{name}.pem").write_bytes(words)
-        form = serialization.PrivateFormat.TraditionalOpenSSL
-        secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        (folder / f"{name}.key").write_bytes(secret)
-        (folder / f"{name}.key").chmod(0o644)  # read by the server's user, in a folder of this test
-
-    keys: dict[str, tuple[rsa.RSAPrivateKey, x509.Name]] = {}
-    make("ca", None)
-    make("other", None)
-    make("server", "ca")
-
-
-def test_tls_and_who_the_server_is(own_state: Path, tmp_path: Path) -> None:
-    folder = own_state.parent / f"{own_state.name}-tls"
-    folder.mkdir()
-    certificates(folder)
-    server = Server(
-        f"--ssl-ca={folder}/ca.pem",
-        f"--ssl-cert={folder}/server.pem",
-        f"--ssl-key={folder}/server.key",
-        "--require-secure-transport=ON",
-    )
-    try:
-        server.ask("CREATE DATABASE app")
-        fill(server, "app", 10)
-        job = job_of(server.url("app"), tmp_path / "backups", limits=PATIENT)
-        with pytest.raises(SourceError, match="refuses the login"):
-            backup(replace(job, source=Source(server.url("app") + "?ssl_mode=disabled")))
-        for mode, ca in (("required", ""), ("verify_ca", "ca"), ("verify_identity", "ca")):
-            query = f"?ssl_mode={mode}" + (f"&ssl_ca={folder}/{ca}.pem" if ca else "")
-            secured = replace(job, source=Source(server.url("app") + query))
-            manifest = made(secured)
-            restore(secured, manifest.id, to=server.url(f"app_{mode}") + query)
-            assert content(server, f"app_{mode}") == content(server, "app")
-        with pytest.raises(SourceError, match="(?i)certificate") as caught:
-            backup(replace(job, source=Source(f"{server.url('app')}?ssl_mode=verify_ca&ssl_ca={folder}/other.pem")))
-        assert caught.value.remedy
-        elsewhere = server.url("app").replace("127.0.0.1", "localhost")
-        with pytest.raises(SourceError, match="(?i)certificate|hostname"):
-            backup(replace(job, source=Source(f"{elsewhere}?ssl_mode=verify_identity&ssl_ca={folder}/ca.pem")))
-    finally:
-        server.remove()
-        shutil.rmtree(folder)
+def test_tls_and_who_the_server_is(tmp_path: Path) -> None:
+    with certificates() as files:
+        server = Server(f"--ssl-cert={files.certificate}", f"--ssl-key={files.key}", "--require-secure-transport=ON")
+        try:
+            server.ask("CREATE DATABASE app")
+            fill(server, "app", 10)
+            check_tls(server, job_of(server.url("app"), tmp_path / "backups", limits=PATIENT), files)
+        finally:
+            server.remove()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,10 +10,7 @@ from typing import NamedTuple, Optional
 from urllib.parse import quote
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from certificates import Authority
 from postgresql_clusters import QUICK
 from postgresql_server import Server, ask, own_state, running
 
@@ -27,56 +22,6 @@ from dbfleet.operations.restore import restore
 __all__ = ["own_state"]
 
 PASSWORD = "t0p: \\secret word"
-NOW = datetime.datetime.now(datetime.timezone.utc)
-
-
-class Authority:
-    """A certificate authority of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        self._certificate = self._signed(self.name, self._key.public_key(), authority=True)
-
-    def _signed(
-        self, subject: x509.Name, key: ec.EllipticCurvePublicKey, *, authority: bool = False, address: str = ""
-    ) -> x509.Certificate:
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(NOW - datetime.timedelta(days=1))
-            .not_valid_after(NOW + datetime.timedelta(days=7))
-            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        )
-        if address:
-            names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(address))]
-            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256())
-
-    def write(self, folder: Path) -> Path:
-        path = folder / "ca.crt"
-        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    def issue(self, folder: Path, address: str) -> tuple[Path, Path]:
-        """A certificate for a server at ``address``, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        certificate = self._signed(subject, key.public_key(), address=address)
-        paths = folder / "server.crt", folder / "server.key"
-        paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        paths[1].write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.TraditionalOpenSSL,
-                serialization.NoEncryption(),
-            )
-        )
-        paths[1].chmod(0o600)
-        return paths
 
 
 class Secure(NamedTuple):
@@ -96,14 +41,13 @@ class Secure(NamedTuple):
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     """A server that lets a role in by TLS and password alone, whose certificate is for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("tls")
-    (folder / "other").mkdir()
     own = Authority("the fleet's own")
     access = (
         "local all all trust\nhostnossl all keeper 127.0.0.1/32 reject\n"
         "hostssl all keeper 127.0.0.1/32 scram-sha-256\nhostssl replication keeper 127.0.0.1/32 scram-sha-256\n"
     )
     with running(15, wal_level="replica") as server:
-        for path in own.issue(folder, "127.0.0.1"):
+        for path in own.issue(folder):
             shutil.copy(path, server.folder / path.name)
             (server.folder / path.name).chmod(0o600)
             shutil.chown(server.folder / path.name, (server.folder / "data").owner())
@@ -123,7 +67,12 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         ask(server.source(), "ALTER DATABASE app OWNER TO keeper")
         (folder / "password").write_text(PASSWORD + "\n")
         (folder / "password").chmod(0o600)
-        yield Secure(server, own.write(folder), Authority("another").write(folder / "other"), str(folder / "password"))
+        yield Secure(
+            server,
+            own.write(folder / "ca.crt"),
+            Authority("another").write(folder / "other.crt"),
+            str(folder / "password"),
+        )
 
 
 def job_with(source: Source, folder: Path, method: str = "logical") -> Job:

@@ -80,13 +80,14 @@ class Mysql8(AnyServer):
     readers = ("mysql",)  # of those, what reads its input
     dump_options = ("--set-gtid-purged=OFF",)
 
-    def __init__(self, *, lower_case: int = 2) -> None:
+    def __init__(self, *, lower_case: int = 2, settings: str = "") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mysql8-"))
         self.port = free_port()
         self.scratch = self.url("")
         self._process: subprocess.Popen[bytes] | None = None
         (self.folder / "my.ini").write_text(
             SETTINGS.format(programs=PROGRAMS.parent, folder=self.folder, port=self.port, lower_case=lower_case)
+            + settings
         )
         self.tools = str(self.folder / "tools")
         self._install_tools()
