@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The sidecar: its image is built and run with podman, beside a database in a volume and one on the network.
 # No image registry is needed: the base is made of Debian's packages. DBFLEET_SIDECAR_BASE names another base that
-# has what the test needs (Python 3, zstd, MariaDB's client and server, PyMySQL). Arguments are passed on to pytest.
+# has what the test needs (Python 3, zstd, clients and servers of MariaDB and PostgreSQL 15, their Python drivers). Arguments are passed on to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
@@ -13,7 +13,8 @@ for library in netavark aardvark-dns; do
 done
 [ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the containers" iptables
 
-default=localhost/dbfleet-sidecar-base:bookworm
+packages=python3,zstd,tzdata,ca-certificates,mariadb-client,mariadb-server,python3-pymysql,postgresql-15,python3-psycopg2
+default=localhost/dbfleet-sidecar-base:bookworm-$(printf %s "$packages" | sha256sum | cut -c1-8)
 base=${DBFLEET_SIDECAR_BASE:-$default}
 if ! podman image exists "$base"; then
   [ "$base" = "$default" ] || die "there is no image $base: pull it, or unset DBFLEET_SIDECAR_BASE"
@@ -22,7 +23,7 @@ if ! podman image exists "$base"; then
   trap 'rm -rf -- "$work"' EXIT
   say "building $base with Debian's packages: the base of the sidecar (once, a minute)"
   as_root mmdebstrap --quiet --variant=minbase bookworm "$work/rootfs.tar" \
-    --include=python3,zstd,mariadb-client,mariadb-server,python3-pymysql,tzdata,ca-certificates
+    "--include=$packages"
   podman import --quiet "$work/rootfs.tar" "$base" >/dev/null
 fi
 say "podman build containers/sidecar"

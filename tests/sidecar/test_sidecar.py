@@ -1,10 +1,11 @@
-"""The sidecar in podman: a database in a volume and one on the network, lost and had back, compared row by row."""
+"""The sidecar in podman, by its compose file: a database in a volume and two on the network, lost and had back."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -15,6 +16,9 @@ import pytest
 
 BASE = os.environ.get("DBFLEET_SIDECAR_BASE", "localhost/dbfleet-sidecar-base:bookworm")
 IMAGE = "localhost/dbfleet-sidecar:test"
+COMPOSE = Path(__file__).parents[2] / "containers" / "sidecar" / "compose.yaml"
+PODMAN_COMPOSE = Path(sys.executable).with_name("podman-compose")
+NETWORKED = ("billing", "shop")
 PASSWORD = "s3cr3t of the sidecar"
 MAKE_FILE = """
 import os, sqlite3
@@ -39,6 +43,23 @@ CREATE DATABASE billing;
 USE billing;
 CREATE TABLE invoices (id INT PRIMARY KEY, total DECIMAL(10,2), note VARCHAR(50));
 INSERT INTO invoices SELECT seq, seq * 1.25, CONCAT('invoice ', seq) FROM seq_1_to_300;
+"""
+CLUSTER = r"""
+as_postgres() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+programs=/usr/lib/postgresql/15/bin
+install -d -m 700 -o postgres /srv/data /srv/socket
+as_postgres $programs/initdb -D /srv/data >/dev/null
+echo "host all all all scram-sha-256" >>/srv/data/pg_hba.conf
+exec setpriv --reuid=postgres --regid=postgres --clear-groups $programs/postgres -D /srv/data \
+  -c listen_addresses='*' -c unix_socket_directories=/srv/socket
+"""
+MAKE_CLUSTER = f"""
+CREATE ROLE keeper LOGIN CREATEDB PASSWORD '{PASSWORD}';
+CREATE DATABASE shop OWNER keeper;
+\\connect shop
+SET ROLE keeper;
+CREATE TABLE orders (id integer PRIMARY KEY, total numeric, note text);
+INSERT INTO orders SELECT i, i * 1.25, 'order ' || i FROM generate_series(1, 400) i;
 """
 
 
@@ -70,14 +91,19 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.mark = f"dbfleet-{uuid.uuid4().hex[:8]}"
-        self.sidecar, self.server = f"{self.mark}-sidecar", f"{self.mark}-server"
-        self.volumes = {name: f"{self.mark}-{name}" for name in ("data", "backups", "state")}
+        self.sidecar = f"{self.mark}_backup_1"
+        self.server, self.cluster = f"{self.mark}-server", f"{self.mark}-cluster"
+        self.data = f"{self.mark}-data"
+        self.volumes = [self.data, f"{self.mark}_backups", f"{self.mark}_state"]  # the last two are the composition's
         self.etc = folder
         self.install("app", "sqlite:////data/app.db")
         self.install("billing", "mysql://keeper@db/billing", password_file="/etc/dbfleet/password")
+        self.install("shop", "postgresql://keeper@cluster/shop", password_file="/etc/dbfleet/password")
         (folder / "password").write_text(PASSWORD + "\n")
         (folder / "schedule.json").write_text(
-            json.dumps([{"name": "app", "backup": "daily 02:00"}, {"name": "billing", "verify": ""}])
+            json.dumps(
+                [{"name": "app", "backup": "daily 02:00"}, *({"name": name, "verify": ""} for name in NETWORKED)]
+            )
         )
         for path in (folder / "password", folder / "schedule.json"):
             path.chmod(0o644)
@@ -92,15 +118,21 @@ class Place:
         (jobs / f"{name}.json").write_text(json.dumps(job))
         (jobs / f"{name}.json").chmod(0o644)
 
-    def start(self) -> None:
-        """The sidecar, as compose.yaml has it."""
-        podman(
-            *("run", "--detach", "--name", self.sidecar, "--network", self.mark, "--read-only"),
-            *("--cap-drop=ALL", "--security-opt=no-new-privileges", "--tmpfs=/tmp"),
-            *(f"--volume={self.etc}:/etc/dbfleet:ro", f"--volume={self.volumes['data']}:/data"),
-            *(f"--volume={self.volumes['backups']}:/backups", f"--volume={self.volumes['state']}:/var/lib/dbfleet"),
-            IMAGE,
+    def compose(self, *words: str) -> None:
+        """``podman-compose WORDS`` for the compose file."""
+        done = subprocess.run(
+            [PODMAN_COMPOSE, "--project-name", self.mark, "--file", COMPOSE, *words],
+            env={**os.environ, "IMAGE": IMAGE, "ETC": str(self.etc), "APP_VOLUME": self.data, "NETWORK": self.mark},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
+        assert done.returncode == 0, (words, done.stdout, done.stderr)
+
+    def start(self) -> None:
+        """The sidecar."""
+        self.compose("up", "--detach", "--no-build")
 
     def dbfleet(self, *words: str, code: int = 0) -> Any:
         """What the command in the sidecar answers."""
@@ -115,33 +147,39 @@ class Place:
     def sql(self, text: str) -> str:
         return podman("exec", "--interactive", self.server, "mariadb", "--socket=/tmp/sock", "--batch", stdin=text)
 
+    def shop(self, text: str, database: str = "shop") -> str:
+        words = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "psql", "-h", "/srv/socket")
+        return podman("exec", "--interactive", self.cluster, *words, "-XAtd", database, stdin=text)
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     place = Place(tmp_path)
     podman("network", "create", place.mark)
     try:
-        for volume in place.volumes.values():
-            podman("volume", "create", volume)
-        podman("run", "--rm", f"--volume={place.volumes['data']}:/data", BASE, "python3", "-c", MAKE_FILE)
-        named = ("--name", place.server, "--network", place.mark, "--network-alias=db")
-        podman("run", "--detach", *named, BASE, "sh", "-c", SERVER)
-        until(lambda: place.sql("SELECT 1;"))
+        podman("volume", "create", place.data)
+        podman("run", "--rm", f"--volume={place.data}:/data", BASE, "python3", "-c", MAKE_FILE)
+        for name, alias, script in ((place.server, "db", SERVER), (place.cluster, "cluster", CLUSTER)):
+            named = ("--name", name, "--network", place.mark, f"--network-alias={alias}")
+            podman("run", "--detach", *named, BASE, "sh", "-c", script)
+        until(lambda: place.sql("SELECT 1;") and place.shop("SELECT 1;", "postgres"))
         place.sql(MAKE_SERVER)
+        place.shop(MAKE_CLUSTER, "postgres")
         yield place
     finally:
-        podman("rm", "--force", "--time=20", "--ignore", place.sidecar, place.server)
-        podman("volume", "rm", "--force", *place.volumes.values())
+        podman("rm", "--force", "--time=20", "--ignore", place.sidecar, place.server, place.cluster)
+        podman("volume", "rm", "--force", *place.volumes)
         podman("network", "rm", "--force", place.mark)
 
 
 def test_what_is_lost_comes_back(place: Place) -> None:
-    file_rows = podman("run", "--rm", f"--volume={place.volumes['data']}:/data", BASE, "python3", "-c", READ_FILE)
+    file_rows = podman("run", "--rm", f"--volume={place.data}:/data", BASE, "python3", "-c", READ_FILE)
     server_rows = place.sql("SELECT * FROM billing.invoices;")
-    assert server_rows.count("\n") == 301
+    shop_rows = place.shop("SELECT * FROM orders;")
+    assert server_rows.count("\n") == 301 and shop_rows.count("\n") == 400
     place.start()
-    # Nothing was ever backed up, so both are at once.
-    until(lambda: place.backups("app") and place.backups("billing"))
+    # Nothing was ever backed up, so all are at once.
+    until(lambda: all(place.backups(name) for name in ("app", *NETWORKED)))
     podman("healthcheck", "run", place.sidecar)
 
     assert podman("exec", place.sidecar, "id", "-u").strip() == "10001"
@@ -150,15 +188,18 @@ def test_what_is_lost_comes_back(place: Place) -> None:
 
     podman("exec", place.sidecar, "sh", "-c", "rm /data/app.db*")
     place.sql("DROP DATABASE billing;")
+    place.shop("DROP TABLE orders;")
     assert place.dbfleet("restore", "latest", "--job", "app")["restored"]["proven"]
     assert place.dbfleet("restore", "latest", "--job", "billing")["restored"]["proven"]
+    assert place.dbfleet("restore", "latest", "--job", "shop", "--replace")["restored"]["proven"]
     assert place.file_rows() == file_rows
     assert place.sql("SELECT * FROM billing.invoices;") == server_rows
+    assert place.shop("SELECT * FROM orders;") == shop_rows
 
     # A new container with the same volumes remembers what ran, and is ended cleanly.
-    podman("stop", "--time=60", place.sidecar)
+    place.compose("stop")
     assert json.loads(podman("inspect", place.sidecar))[0]["State"]["ExitCode"] == 0
-    podman("rm", place.sidecar)
+    place.compose("down")
     before = [len(place_files(place))]
     place.start()
     until(lambda: "dbfleet-verify-app: weekly sun 03:00" in podman("logs", place.sidecar))
@@ -173,5 +214,5 @@ def test_what_is_lost_comes_back(place: Place) -> None:
 
 def place_files(place: Place) -> list[str]:
     """Every file in the repositories."""
-    volume = f"--volume={place.volumes['backups']}:/backups"
+    volume = f"--volume={place.volumes[1]}:/backups"
     return podman("run", "--rm", volume, BASE, "find", "/backups", "-type", "f").splitlines()
