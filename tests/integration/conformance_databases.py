@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import multiprocessing
 import os
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance_jobs import ENDS_OF_CHAINS, JobConformance, end_chain, made
 
 from dbfleet.catalog import read_catalog
 from dbfleet.databases.registry import open_database
-from dbfleet.errors import BusyError, DbfleetError, NotFoundError, RefusedError, UsageError
-from dbfleet.model import Artifact, Encryption, Job, Limits, Manifest, ProofPolicy, Repository, Source, TableProof
+from dbfleet.errors import DbfleetError, NotFoundError, RefusedError, UsageError
+from dbfleet.model import Artifact, Job, Limits, Manifest, ProofPolicy, Repository, Source, TableProof
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.operations.verify import verify
@@ -61,13 +61,7 @@ class DatabaseLab(abc.ABC):
         """Whether the ledger is the state of one commit; returns how many rows it has."""
 
 
-def made(job: Job) -> Manifest:
-    manifest = backup(job).manifest
-    assert manifest is not None
-    return manifest
-
-
-class DatabaseConformance:
+class DatabaseConformance(JobConformance):
     """Promises 1 (listed means complete), 2 (failures fail), 3 (nothing good is destroyed), 5, 7 and 9."""
 
     @pytest.fixture
@@ -146,18 +140,7 @@ class DatabaseConformance:
             assert lab.content(target) == expected
         assert all(result.ok for result in verify(job, "all", "restore"))
 
-    @pytest.mark.parametrize(
-        ("what", "why"),
-        [
-            ("no parent", "no earlier backup"),
-            ("lost", "missing"),
-            ("altered", "damaged"),
-            ("other database", "of another database"),
-            ("long", "chain_length"),
-            ("forgotten", "does not remember"),
-            ("bad", "known to be bad"),
-        ],
-    )
+    @pytest.mark.parametrize(("what", "why"), [*ENDS_OF_CHAINS, ("other database", "of another database")])
     def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
         self, lab: DatabaseLab, job: Job, what: str, why: str, tmp_path: Path
     ) -> None:
@@ -167,24 +150,10 @@ class DatabaseConformance:
                 backup(job)
             return
         chain = [] if what == "no parent" else [made(job), made(job)]
-        if what == "lost":
-            os.remove(tmp_path / "backups" / f"{chain[0].id}.manifest.json")
-        elif what == "altered":
-            path = tmp_path / "backups" / chain[0].artifacts[0].file
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(data)
-            assert not verify(job, chain[0].id, "checksum")[0].ok
-            why = "known to be bad"
-        elif what == "other database":
+        if what == "other database":
             job = replace(job, source=lab.create())
-        elif what == "long":
-            made(job)
-        elif what == "forgotten":
-            for path in (tmp_path / "state" / "parents").iterdir():
-                path.unlink()
-        elif what == "bad":
-            os.remove(tmp_path / "backups" / chain[1].artifacts[0].file)
+        else:
+            end_chain(job, chain, what, tmp_path)
         manifest = made(job)
         assert manifest.type == "full" and manifest.parent is None
         assert any(note.startswith("full: ") and why in note for note in manifest.notes), manifest.notes
@@ -305,50 +274,10 @@ class DatabaseConformance:
 
     # --- order among several ---
 
-    def test_two_backups_of_one_job_do_not_run_at_once(self, lab: DatabaseLab, job: Job) -> None:
-        store = open_store(job.repository.url)
-        store.prepare()
-        with store.lock("app"), pytest.raises(BusyError, match="app is in use"):
-            backup(replace(job, limits=replace(job.limits, lock_wait=0)))
-        patient = replace(job, limits=replace(job.limits, lock_wait=60))
-        fork = multiprocessing.get_context("fork")
-        runs = [fork.Process(target=backup, args=(patient,)) for _run in range(3)]
-        for run in runs:
-            run.start()
-        for run in runs:
-            run.join()
-        assert [run.exitcode for run in runs] == [0, 0, 0]
-        assert len(read_catalog(store, "app").manifests) == 3
-        assert all(result.ok for result in verify(job, "all", "restore"))
-
     def test_a_missing_database_is_not_made(self, lab: DatabaseLab, job: Job, tmp_path: Path) -> None:
         with pytest.raises(NotFoundError):
             backup(replace(job, source=lab.nowhere()))
         assert not (tmp_path / "backups").exists()
-
-    def test_what_this_kind_of_database_does_not_know_is_refused(self, job: Job, tmp_path: Path) -> None:
-        database = open_database(job.source)
-        for choice in {"databases", "schemas", "exclude_schemas", "tables", "exclude_tables"} - set(database.choices):
-            with pytest.raises(UsageError, match=f"source.{choice}"):
-                backup(replace(job, source=replace(job.source, **{choice: ("items",)})))
-        for form in {"plain", "custom", "directory"} - set(database.formats):
-            with pytest.raises(UsageError, match=f"no format {form}"):
-                backup(replace(job, format=form))
-        assert not (tmp_path / "backups").exists()
-
-    def test_a_key_that_cannot_encrypt_fails_before_anything_is_written(self, job: Job, tmp_path: Path) -> None:
-        encryption = Encryption("gpg", passphrase_file=str(tmp_path / "nowhere"))
-        with pytest.raises(DbfleetError) as caught:
-            backup(replace(job, encryption=encryption))
-        assert caught.value.kind == "key"
-        assert not (tmp_path / "backups").exists()
-
-    def test_a_passphrase_that_others_can_read_is_told(self, job: Job, tmp_path: Path) -> None:
-        secret = tmp_path / "secret"
-        secret.write_text("correct horse\n", encoding="utf-8")
-        secret.chmod(0o644)
-        manifest = made(replace(job, encryption=Encryption("gpg", passphrase_file=str(secret))))
-        assert any("chmod 600" in note for note in manifest.notes)
 
 
 def compare_with(restoration: Any, proof: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import multiprocessing
 import os
 import signal
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance_jobs import ENDS_OF_CHAINS, JobConformance, end_chain, made
 from isolation import beside
 from rooms import DAMAGES, damage
 
@@ -84,12 +84,6 @@ class ServerLab(abc.ABC):
         """Whether the source is being copied now."""
 
 
-def made(job: Job) -> Manifest:
-    manifest = backup(job).manifest
-    assert manifest is not None
-    return manifest
-
-
 def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():
@@ -97,7 +91,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-class PhysicalConformance:
+class PhysicalConformance(JobConformance):
     """The promises of :class:`conformance_databases.DatabaseConformance`, for whole servers and their files."""
 
     @pytest.fixture
@@ -187,17 +181,7 @@ class PhysicalConformance:
         with lab.started(data) as restored:
             assert restored.content() == states[-1][1]
 
-    @pytest.mark.parametrize(
-        ("what", "why"),
-        [
-            ("no parent", "no earlier backup"),
-            ("lost", "missing"),
-            ("altered", "known to be bad"),
-            ("long", "chain_length"),
-            ("forgotten", "does not remember"),
-            ("bad", "known to be bad"),
-        ],
-    )
+    @pytest.mark.parametrize(("what", "why"), ENDS_OF_CHAINS)
     def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
         self, lab: ServerLab, tmp_path: Path, what: str, why: str
     ) -> None:
@@ -208,18 +192,7 @@ class PhysicalConformance:
                 assert made(job).type == "full"
             return
         chain = [] if what == "no parent" else [made(job), made(job)]
-        if what == "lost":
-            os.remove(tmp_path / "backups" / f"{chain[0].id}.manifest.json")
-        elif what == "altered":
-            damage(tmp_path / "backups" / chain[0].artifacts[0].file, "middle")
-            assert not verify(job, chain[0].id, "checksum")[0].ok
-        elif what == "long":
-            made(job)
-        elif what == "forgotten":
-            for path in (tmp_path / "state" / "parents").iterdir():
-                path.unlink()
-        elif what == "bad":
-            os.remove(tmp_path / "backups" / chain[1].artifacts[0].file)
+        end_chain(job, chain, what, tmp_path)
         manifest = made(job)
         assert manifest.type == "full" and manifest.parent is None
         assert any(note.startswith("full: ") and why in note for note in manifest.notes), manifest.notes
@@ -327,36 +300,3 @@ class PhysicalConformance:
         assert [path.name.startswith(".data.dbfleet-restore-") for path in room.iterdir()] == [True]
         restore(job, "latest", to=str(room / "data"))
         assert [path.name for path in room.iterdir()] == ["data"]
-
-    def test_two_backups_of_one_job_do_not_run_at_once(self, job: Job) -> None:
-        store = open_store(job.repository.url)
-        store.prepare()
-        with store.lock("app"), pytest.raises(BusyError, match="app is in use"):
-            backup(replace(job, limits=replace(job.limits, lock_wait=0)))
-        patient = replace(job, limits=replace(job.limits, lock_wait=120))
-        fork = multiprocessing.get_context("fork")
-        runs = [fork.Process(target=backup, args=(patient,)) for _run in range(2)]
-        for run in runs:
-            run.start()
-        for run in runs:
-            run.join()
-        assert [run.exitcode for run in runs] == [0, 0]
-        assert len(read_catalog(store, "app").manifests) == 2
-        assert all(result.ok for result in verify(job, "all", "checksum"))
-
-    def test_what_this_kind_of_backup_does_not_know_is_refused(self, job: Job, tmp_path: Path) -> None:
-        database = open_database(job.source, "physical")  # type: ignore[arg-type]
-        for choice in {"databases", "schemas", "exclude_schemas", "tables", "exclude_tables"} - set(database.choices):
-            with pytest.raises(UsageError, match=f"source.{choice}"):
-                backup(replace(job, source=replace(job.source, **{choice: ("items",)})))  # type: ignore[type-var]
-        for form in {"plain", "custom", "directory"} - set(database.formats):
-            with pytest.raises(UsageError, match=f"no format {form}"):
-                backup(replace(job, format=form))
-        assert not (tmp_path / "backups").exists()
-
-    def test_a_key_that_cannot_encrypt_fails_before_anything_is_written(self, job: Job, tmp_path: Path) -> None:
-        encryption = Encryption("gpg", passphrase_file=str(tmp_path / "nowhere"))
-        with pytest.raises(DbfleetError) as caught:
-            backup(replace(job, encryption=encryption))
-        assert caught.value.kind == "key"
-        assert not (tmp_path / "backups").exists()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from certificates import Authority
-from conformance_databases import made
+from conformance_jobs import made
 from mysql_server import AnyServer, content
 
 from dbfleet.errors import SourceError

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_databases")
+pytest.register_assert_rewrite("conformance_databases", "conformance_jobs")
 
 import sqlite_lab  # noqa: E402
-from conformance_databases import DatabaseConformance, DatabaseLab, artifact_of, made  # noqa: E402
+from conformance_databases import DatabaseConformance, DatabaseLab, artifact_of  # noqa: E402
+from conformance_jobs import made  # noqa: E402
 from sqlite_lab import (  # noqa: E402
     LEDGER,
     Application,

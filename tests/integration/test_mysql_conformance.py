@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_databases", "mysql_server")
+pytest.register_assert_rewrite("conformance_databases", "conformance_jobs", "mysql_server")
 
 import mysql_server  # noqa: E402
 from conformance_databases import DatabaseConformance, DatabaseLab  # noqa: E402

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_servers", "mysql_server", "mysql_copies")
+pytest.register_assert_rewrite("conformance_servers", "conformance_jobs", "mysql_server", "mysql_copies")
 
 from conformance_servers import PhysicalConformance, Running, ServerLab  # noqa: E402
 from mysql_copies import by_hand, copied, copying, data_of, everything, job_of, started  # noqa: E402

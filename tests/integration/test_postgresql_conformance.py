@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_databases")
+pytest.register_assert_rewrite("conformance_databases", "conformance_jobs")
 
 from conformance_databases import DatabaseConformance, DatabaseLab  # noqa: E402
 from postgresql_server import Server, ask, dump, own_state, server, writing  # noqa: E402

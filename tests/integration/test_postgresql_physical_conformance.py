@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_servers")
+pytest.register_assert_rewrite("conformance_servers", "conformance_jobs")
 
 from conformance_servers import PhysicalConformance, Running, ServerLab  # noqa: E402
 from postgresql_clusters import by_hand, check_ledger, cluster, content, data_of, give, job_of, started  # noqa: E402

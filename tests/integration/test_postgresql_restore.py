@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance_databases import made
+from conformance_jobs import made
 from postgresql_server import Server, ask, connect, dump, ident, job_of, own_state, running, server, wait_until
 from test_postgresql_faults import recording
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("conformance_databases", "mysql_server")
+pytest.register_assert_rewrite("conformance_databases", "conformance_jobs", "mysql_server")
 
 import mysql8_server  # noqa: E402
 from conformance_databases import DatabaseConformance, DatabaseLab  # noqa: E402

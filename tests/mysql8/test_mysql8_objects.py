@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conformance_databases import made
+from conformance_jobs import made
 
 pytest.register_assert_rewrite("mysql_server")
 

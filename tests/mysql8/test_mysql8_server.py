@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conformance_databases import made
+from conformance_jobs import made
 
 pytest.register_assert_rewrite("mysql_server")
 
