@@ -199,6 +199,13 @@ def flush(path: str) -> None:
         os.close(descriptor)
 
 
+def own_folder(path: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:
+    """Give the folder itself to ``owner``, with ``mode``."""
+    if owner is not None:
+        os.chown(path, *owner)
+    os.chmod(path, mode)
+
+
 def own_tree(root: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:
     """Give everything below ``root`` to ``owner``; folders get ``mode``, files the same without what enters folders."""
     for folder, folders, files in os.walk(root):

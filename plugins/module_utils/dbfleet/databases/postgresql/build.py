@@ -139,7 +139,7 @@ class Build:
                 if self.wanted:
                     self._foreign_keys = loader.some_tables_of(path, artifact.file, folder(), self.numbers, keys)
                 else:
-                    loader.folder(path, artifact.file, folder(), jobs)
+                    loader.several_at_a_time(path, artifact.file, folder(), jobs)
             finally:
                 shutil.rmtree(path, ignore_errors=True)
         elif self.wanted:

@@ -12,7 +12,7 @@ from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, NotFoundError, SourceError, ToolError
 from ...stream.process import Command, run
-from ..place import own_tree
+from ..place import own_folder, own_tree
 from .address import Address
 from .assembly import Assembly
 from .connection import connect
@@ -218,9 +218,7 @@ class ClusterServer:
         if len(os.fsencode(self._socket)) > LONGEST_SOCKET - len("/.s.PGSQL.5432"):
             self._socket = tempfile.mkdtemp(prefix="dbfleet-", dir="/tmp")  # noqa: S108
             own_tree(self._socket, owner)
-        os.chmod(self._assembly.root, 0o700)
-        if owner is not None:
-            os.chown(self._assembly.root, *owner)
+        own_folder(self._assembly.root, owner)
         own_tree(self._assembly.data, owner)
         for built in self._assembly.spaces.values():  # some are elsewhere
             own_tree(os.path.dirname(built), owner)

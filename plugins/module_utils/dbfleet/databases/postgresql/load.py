@@ -61,13 +61,13 @@ class Loader:
         path = os.path.join(folder, STAGED)
         try:
             write(path, chunks)
-            self.folder(path, file, folder, jobs)
+            self.several_at_a_time(path, file, folder, jobs)
         finally:
             if os.path.exists(path):
                 os.remove(path)
 
-    def folder(self, path: str, file: str, folder: str, jobs: int) -> None:
-        """Restore the dump at ``path``, several tables and indexes at a time; ``folder`` is for lists."""
+    def several_at_a_time(self, path: str, file: str, folder: str, jobs: int) -> None:
+        """Restore the dump at ``path``, a file or a folder; ``folder`` is for lists."""
         listed = self._list(path, file)
         late = [line for line in listed if LATE.match(line)]
         early = [line for line in listed if not LATE.match(line)]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Optional
 
 from ...errors import NotFoundError, RefusedError, UsageError
-from ..place import MARK, Place, building, dated, flush, flush_tree, own_tree
+from ..place import MARK, Place, building, dated, flush, flush_tree, own_folder, own_tree
 from .assembly import Assembly
 
 BUILT = "data"  # how what is built in a folder is called there
@@ -52,7 +52,7 @@ class SpacePlaces:
         self._new[oid] = new
         if not os.path.isdir(new):
             os.mkdir(new, 0o700)
-            _own_folder(new, self._owner)  # a server may be started before it takes over
+            own_folder(new, self._owner)  # a server may be started before it takes over
             self._stack.callback(_remove_empty, new)
         room = self._stack.enter_context(building(replace(self._place, path=os.path.join(new, BUILT))))
         self._rooms.append(room)
@@ -90,11 +90,11 @@ class SpacePlaces:
             if beside:
                 os.mkdir(root, 0o700)
                 undo.callback(_remove_empty, root)
-                _own_folder(root, self._owner, mode)
+                own_folder(root, self._owner, mode)
             for oid, built in assembly.spaces.items():
                 _move(built, places[oid], undo, whole=oid not in self._new)
                 if oid in self._new:
-                    _own_folder(places[oid], self._owner, mode)
+                    own_folder(places[oid], self._owner, mode)
                 flush(os.path.dirname(places[oid]))
             yield notes
             undo.pop_all()
@@ -108,13 +108,6 @@ def _move(built: str, place: str, undo: ExitStack, *, whole: bool) -> None:
         os.rename(source, target)
         undo.callback(os.rename, target, source)
     flush(place)
-
-
-def _own_folder(path: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:
-    """Give a folder itself to ``owner``, closed to others, as the server demands it."""
-    if owner is not None:
-        os.chown(path, *owner)
-    os.chmod(path, mode)
 
 
 def _check_folder(path: str, data: str) -> None:
