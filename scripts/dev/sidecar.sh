@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The sidecar: its image is built and run with podman, beside a database in a volume and one on the network.
 # No image registry is needed: the base is made of Debian's packages. DBFLEET_SIDECAR_BASE names another base that
-# has what the test needs (Python 3, zstd, clients and servers of MariaDB and PostgreSQL 15, their Python drivers). Arguments are passed on to pytest.
+# has what the test needs: Python 3, zstd, clients and servers of MariaDB and PostgreSQL 15, and their Python drivers.
+# Arguments are passed on to pytest.
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev

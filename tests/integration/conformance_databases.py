@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from conformance_jobs import ENDS_OF_CHAINS, JobConformance, end_chain, made
+from rooms import damage
 
 from dbfleet.catalog import read_catalog
 from dbfleet.databases.registry import open_database
@@ -284,18 +285,6 @@ def compare_with(restoration: Any, proof: Any) -> Any:
     from dbfleet.proof import compare
 
     return compare(proof, restoration.prove(proof))
-
-
-def damage(path: Path, where: str) -> None:
-    data = bytearray(path.read_bytes())
-    if where == "gone":
-        path.unlink()
-        return
-    if where == "cut":
-        del data[-7:]
-    else:
-        data[{"first byte": 0, "middle": len(data) // 2, "last byte": -1}[where]] ^= 0x10
-    path.write_bytes(data)
 
 
 def artifact_of(manifest: Manifest, role: str) -> Artifact:

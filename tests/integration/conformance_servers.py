@@ -5,8 +5,6 @@ from __future__ import annotations
 import abc
 import os
 import signal
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +14,7 @@ import pytest
 from conformance_jobs import ENDS_OF_CHAINS, JobConformance, end_chain, made
 from isolation import beside
 from rooms import DAMAGES, damage
+from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
 from dbfleet.databases.registry import open_database
@@ -82,13 +81,6 @@ class ServerLab(abc.ABC):
     @abc.abstractmethod
     def sending(self) -> bool:
         """Whether the source is being copied now."""
-
-
-def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class PhysicalConformance(JobConformance):

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,10 +14,10 @@ from typing import Any
 
 import pymysql
 from mysql_server import LEDGER, USER, Server, content, free_port
+from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
 from dbfleet.model import Compression, Job, Limits, Manifest, ProofPolicy, Repository, Source
-from dbfleet.operations.backup import backup
 from dbfleet.stores.registry import open_store
 
 QUICK = Limits(lock_wait=5, min_free="0")
@@ -61,25 +60,12 @@ def slow_job(server: Server, repository: Path, **changed: Any) -> Job:
     return job_of(server, repository, limits=SLOW, compression=Compression("none"), **changed)
 
 
-def made(job: Job) -> Manifest:
-    manifest = backup(job).manifest
-    assert manifest is not None
-    return manifest
-
-
 def data_of(server: Server) -> Path:
     return server.folder / "data"
 
 
 def nothing_is_listed(job: Job) -> bool:
     return not read_catalog(open_store(job.repository.url), "app").files
-
-
-def wait_until(done: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class Restored(Server):

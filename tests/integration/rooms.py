@@ -32,12 +32,13 @@ def room() -> Iterator[Path]:
 
 
 def damage(artifact: Path, where: str) -> None:
-    """One of ``DAMAGES``: a bit flipped in the middle, the end cut off, or the file gone."""
+    """A bit flipped in the ``first byte``, the ``middle`` or the ``last byte``; the end ``cut`` off; or ``gone``."""
     data = bytearray(artifact.read_bytes())
     if where == "gone":
         artifact.unlink()
-    elif where == "cut":
-        artifact.write_bytes(data[:-7])
+        return
+    if where == "cut":
+        del data[-7:]
     else:
-        data[len(data) // 2] ^= 0x10
-        artifact.write_bytes(data)
+        data[{"first byte": 0, "middle": len(data) // 2, "last byte": -1}[where]] ^= 0x10
+    artifact.write_bytes(data)

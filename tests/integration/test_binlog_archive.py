@@ -13,8 +13,9 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
+from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver, archiver_command  # noqa: E402
-from mysql_copies import copied, data_of, everything, job_of, made, started, wait_until  # noqa: E402
+from mysql_copies import copied, data_of, everything, job_of, started, wait_until  # noqa: E402
 from mysql_server import Server, own_state  # noqa: E402
 from rooms import a_room  # noqa: E402
 

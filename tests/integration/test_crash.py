@@ -17,12 +17,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from conformance_jobs import made
 from isolation import ended, forked
 from sqlite_lab import ask, content, job_of, own_state, run_sql, sample
 
 from dbfleet import names
 from dbfleet.catalog import Catalog, read_catalog
-from dbfleet.model import Compression, Job, Manifest, Retention
+from dbfleet.model import Compression, Job, Retention
 from dbfleet.operations.backup import backup
 from dbfleet.operations.prune import prune
 from dbfleet.operations.restore import restore
@@ -86,12 +87,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def job(source: Path, tmp_path: Path) -> Job:
     return job_of(source, tmp_path / "backups", compression=Compression("none"))
-
-
-def made(job: Job) -> Manifest:
-    manifest = backup(job).manifest
-    assert manifest is not None
-    return manifest
 
 
 def link_tree(source: Path, target: Path) -> None:

@@ -12,11 +12,11 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
+from conformance_jobs import made  # noqa: E402
 from mysql_copies import (  # noqa: E402
     copied,
     everything,
     job_of,
-    made,
     started,
 )
 from mysql_server import Server, check_ledger, own_state, writer  # noqa: E402

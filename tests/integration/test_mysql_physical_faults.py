@@ -14,13 +14,13 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
+from conformance_jobs import made  # noqa: E402
 from isolation import beside  # noqa: E402
 from mysql_copies import (  # noqa: E402
     copied,
     copying,
     data_of,
     job_of,
-    made,
     nothing_is_listed,
     slow_job,
     started,

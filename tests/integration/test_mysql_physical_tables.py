@@ -10,7 +10,8 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
-from mysql_copies import copied, everything, job_of, made  # noqa: E402
+from conformance_jobs import made  # noqa: E402
+from mysql_copies import copied, everything, job_of  # noqa: E402
 from mysql_server import Server, own_state  # noqa: E402
 
 from dbfleet.errors import DbfleetError, NotFoundError, RefusedError, UsageError  # noqa: E402

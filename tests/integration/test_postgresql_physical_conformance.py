@@ -37,9 +37,9 @@ class RunningPostgresql(Running):
 
 
 class PostgresqlServerLab(ServerLab):
-    def __init__(self, server: Server, *, can_increment: bool) -> None:
+    def __init__(self, server: Server) -> None:
         self._server = server
-        self.can_increment = can_increment
+        self.can_increment = server.major >= 17
         self.source = RunningPostgresql(server, server.source("app"))
 
     def job(self, repository: Path, **changed: Any) -> Job:
@@ -68,17 +68,9 @@ class PostgresqlServerLab(ServerLab):
         return bool(ask(self._server.source(), "SELECT 1 FROM pg_stat_replication WHERE state = 'backup'"))
 
 
-class TestPostgresql15(PhysicalConformance):
-    @pytest.fixture(scope="class")
+class TestPostgresql(PhysicalConformance):
+    @pytest.fixture(scope="class", params=[15, 17])
     @classmethod
-    def lab(cls) -> Iterator[ServerLab]:
-        with cluster(15) as server:
-            yield PostgresqlServerLab(server, can_increment=False)
-
-
-class TestPostgresql17(PhysicalConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def lab(cls) -> Iterator[ServerLab]:
-        with cluster(17) as server:
-            yield PostgresqlServerLab(server, can_increment=True)
+    def lab(cls, request: pytest.FixtureRequest) -> Iterator[ServerLab]:
+        with cluster(request.param) as server:
+            yield PostgresqlServerLab(server)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conformance_jobs import made
 from sqlite_lab import ask, flip, job_of, make, own_state, run_sql, sample
 
 from dbfleet import manifests
@@ -17,7 +18,6 @@ from dbfleet.catalog import read_catalog
 from dbfleet.cli import main
 from dbfleet.errors import DbfleetError, KeyMaterialError, NotFoundError, UsageError
 from dbfleet.model import Compression, Encryption, Job, Manifest, ProofPolicy, QueryProof, TableProof
-from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.operations.verify import VerifyResult, verify
 from dbfleet.stores.registry import open_store
@@ -35,12 +35,6 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def job(source: Path, tmp_path: Path) -> Job:
     return job_of(source, tmp_path / "backups", proof=ProofPolicy("content", ("SELECT count(*) FROM runs",)))
-
-
-def made(job: Job) -> Manifest:
-    manifest = backup(job).manifest
-    assert manifest is not None
-    return manifest
 
 
 def findings(results: list[VerifyResult]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 import pymysql
 from mysql_server import AnyServer, free_port
 
-from dbfleet.model import Limits
+from dbfleet.model import Compression, Job, Limits, ProofPolicy, Repository, Source
 
 PATIENT = Limits(lock_wait=60, min_free="0")  # tools start slowly under Wine
 BUILD = Path(__file__).parents[2] / "build" / "mysql8"
@@ -165,3 +165,10 @@ def server() -> Mysql8:
     if not _server:
         _server.append(Mysql8())
     return _server[0]  # type: ignore[no-any-return]
+
+
+def job_for(source: Source, tmp_path: Path, **more: Any) -> Job:
+    """A patient job, whose artifacts are plain text."""
+    proof = ProofPolicy(level="content")
+    repository = Repository(str(tmp_path / "backups"))
+    return Job("app", repository, source, proof=proof, limits=PATIENT, compression=Compression("none"), **more)

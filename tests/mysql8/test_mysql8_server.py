@@ -8,7 +8,6 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from conformance_jobs import made
@@ -17,14 +16,14 @@ pytest.register_assert_rewrite("mysql_server")
 
 import mysql8_server  # noqa: E402
 import mysql_server  # noqa: E402
-from mysql8_server import PATIENT, Mysql8  # noqa: E402
+from mysql8_server import Mysql8, job_for  # noqa: E402
 from mysql_server import own_state  # noqa: E402
 
 from dbfleet.databases.mysql.address import address_of  # noqa: E402
 from dbfleet.databases.mysql.measure import measure_table  # noqa: E402
 from dbfleet.databases.mysql.server import Session  # noqa: E402
 from dbfleet.errors import SourceError, ToolError, UsageError  # noqa: E402
-from dbfleet.model import Compression, Job, Manifest, ProofPolicy, Repository, Source  # noqa: E402
+from dbfleet.model import Job, Manifest, Source  # noqa: E402
 from dbfleet.operations.backup import backup  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 
@@ -54,12 +53,6 @@ def database(server: Mysql8) -> str:
 @pytest.fixture
 def job(server: Mysql8, database: str, tmp_path: Path) -> Job:
     return job_for(server.source(database), tmp_path)
-
-
-def job_for(source: Source, tmp_path: Path, **more: Any) -> Job:
-    proof = ProofPolicy(level="content")
-    repository = Repository(str(tmp_path / "backups"))
-    return Job("app", repository, source, proof=proof, limits=PATIENT, compression=Compression("none"), **more)
 
 
 def artifact(job: Job, manifest: Manifest, role: str) -> bytes:

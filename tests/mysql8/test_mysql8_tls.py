@@ -9,11 +9,9 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_tls")
 
-from mysql8_server import PATIENT, Mysql8  # noqa: E402
+from mysql8_server import Mysql8, job_for  # noqa: E402
 from mysql_server import own_state  # noqa: E402
 from mysql_tls import certificates, check_tls  # noqa: E402
-
-from dbfleet.model import Compression, Job, ProofPolicy, Repository  # noqa: E402
 
 __all__ = ["own_state"]
 
@@ -28,8 +26,6 @@ def test_tls_and_who_the_server_is(tmp_path: Path) -> None:
             server.ask("GRANT ALL ON *.* TO keeper WITH GRANT OPTION")
             (tmp_path / "password").write_text("secret\n")
             source = replace(server.source("app"), password_file=str(tmp_path / "password"))
-            proof, repository = ProofPolicy(level="content"), Repository(str(tmp_path / "backups"))
-            job = Job("app", repository, source, proof=proof, limits=PATIENT, compression=Compression("none"))
-            check_tls(server, job, files, user="keeper")
+            check_tls(server, job_for(source, tmp_path), files, user="keeper")
         finally:
             server.remove()

@@ -44,13 +44,14 @@ USE billing;
 CREATE TABLE invoices (id INT PRIMARY KEY, total DECIMAL(10,2), note VARCHAR(50));
 INSERT INTO invoices SELECT seq, seq * 1.25, CONCAT('invoice ', seq) FROM seq_1_to_300;
 """
-CLUSTER = r"""
-as_postgres() { setpriv --reuid=postgres --regid=postgres --clear-groups "$@"; }
+AS_POSTGRES = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups")
+CLUSTER = rf"""
+as_postgres="{" ".join(AS_POSTGRES)}"
 programs=/usr/lib/postgresql/15/bin
 install -d -m 700 -o postgres /srv/data /srv/socket
-as_postgres $programs/initdb -D /srv/data >/dev/null
+$as_postgres $programs/initdb -D /srv/data >/dev/null
 echo "host all all all scram-sha-256" >>/srv/data/pg_hba.conf
-exec setpriv --reuid=postgres --regid=postgres --clear-groups $programs/postgres -D /srv/data \
+exec $as_postgres $programs/postgres -D /srv/data \
   -c listen_addresses='*' -c unix_socket_directories=/srv/socket
 """
 MAKE_CLUSTER = f"""
@@ -148,8 +149,8 @@ class Place:
         return podman("exec", "--interactive", self.server, "mariadb", "--socket=/tmp/sock", "--batch", stdin=text)
 
     def shop(self, text: str, database: str = "shop") -> str:
-        words = ("setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "psql", "-h", "/srv/socket")
-        return podman("exec", "--interactive", self.cluster, *words, "-XAtd", database, stdin=text)
+        words = (*AS_POSTGRES, "psql", "-h", "/srv/socket", "-XAtd", database)
+        return podman("exec", "--interactive", self.cluster, *words, stdin=text)
 
 
 @pytest.fixture
