@@ -65,10 +65,14 @@ class MariadbServerLab(ServerLab):
         return bool(copying(self._server))
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = copied()
+    yield running
+    running.remove()
+
+
 class TestMariadb(PhysicalConformance):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def lab(cls) -> Iterator[ServerLab]:
-        server = copied()
-        yield MariadbServerLab(server)
-        server.remove()
+    @pytest.fixture
+    def lab(self, server: Server) -> ServerLab:
+        return MariadbServerLab(server)

@@ -68,9 +68,13 @@ class PostgresqlServerLab(ServerLab):
         return bool(ask(self._server.source(), "SELECT 1 FROM pg_stat_replication WHERE state = 'backup'"))
 
 
+@pytest.fixture(scope="module", params=[15, 17])
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    with cluster(request.param) as running:
+        yield running
+
+
 class TestPostgresql(PhysicalConformance):
-    @pytest.fixture(scope="class", params=[15, 17])
-    @classmethod
-    def lab(cls, request: pytest.FixtureRequest) -> Iterator[ServerLab]:
-        with cluster(request.param) as server:
-            yield PostgresqlServerLab(server)
+    @pytest.fixture
+    def lab(self, server: Server) -> ServerLab:
+        return PostgresqlServerLab(server)
