@@ -13,6 +13,7 @@ import pytest
 from isolation import shared_servers, tools_left
 
 from dbfleet.errors import DamagedError, ToolError
+from dbfleet.stream import process
 from dbfleet.stream.process import Command, Secret, run
 
 __all__ = ["shared_servers"]
@@ -33,6 +34,18 @@ def test_run_gives_answers_and_judges() -> None:
 
 def python(script: str) -> Command:
     return Command((sys.executable, "-c", script))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pipes of other systems are too small to wait for")
+def test_small_writes_are_read_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "PAUSE", 0.2)
+    pieces: list[bytes] = []
+    script = (
+        "import os, time\nfor number in range(400):\n    os.write(1, b'%04d' % number * 1000)\n    time.sleep(0.001)"
+    )
+    run(python(script), sink=pieces.append)
+    assert b"".join(pieces) == b"".join(b"%04d" % number * 1000 for number in range(400))
+    assert len(pieces) < 100
 
 
 def test_run_keeps_only_the_last_words_of_a_talkative_tool() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional, Union, cast
@@ -25,6 +26,11 @@ LAST_WORDS = 4096  # bytes kept of what a tool says on stderr
 ANSWER_LIMIT = 64 * 1024 * 1024  # bytes of stdout that run() keeps
 PIPE_SIZE = 1024 * 1024
 F_SETPIPE_SZ = 1031  # fcntl(2) of Linux; named in Python from 3.10
+# Dump tools write a few KiB at a time. A reader that takes each one as it comes spends more on waking up
+# than on the data: after so many short reads in a row, it lets the pipe fill for a moment first.
+SHORT_READ = 128 * 1024
+SHORT_READS = 8
+PAUSE = 0.001  # seconds
 
 PACKAGES = {
     "gpg": "gnupg",
@@ -187,6 +193,9 @@ class Filter:
         self._hear = hear
         self._child = _start(command, stdin)
         self._words = bytearray()
+        self._short_reads = 0
+        _widen(self._child.stdin)
+        self._wide = _widen(self._child.stdout)
         self._listener = threading.Thread(target=self._listen, name=f"{command.tool}-stderr", daemon=True)
         self._listener.start()
 
@@ -205,7 +214,11 @@ class Filter:
 
     def read(self, size: int = CHUNK) -> bytes:
         """What the tool has written, up to ``size`` bytes; empty at the end. Waits for at least one."""
-        return cast("IO[bytes]", self._child.stdout).read(size)
+        if self._wide and self._short_reads >= SHORT_READS:
+            time.sleep(PAUSE)
+        data = cast("IO[bytes]", self._child.stdout).read(size)
+        self._short_reads = self._short_reads + 1 if len(data) < min(size, SHORT_READ) else 0
+        return data
 
     def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
         """What it has still to write, up to its end, which is judged as by :meth:`wait`."""
@@ -344,8 +357,6 @@ def _start(command: Command, stdin: Optional[IO[bytes]]) -> subprocess.Popen[byt
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    for pipe in (child.stdin, child.stdout):
-        _widen(pipe)
     return child
 
 
@@ -379,13 +390,14 @@ def _environment(extra: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "LC_ALL": "C", **extra}
 
 
-def _widen(pipe: Optional[IO[bytes]]) -> None:
-    """Let more bytes wait in a pipe: fewer switches between the processes. Only an optimisation."""
+def _widen(pipe: Optional[IO[bytes]]) -> bool:
+    """Let more bytes wait in a pipe: fewer switches between the processes. Whether there is room for them."""
     if pipe is None or not sys.platform.startswith("linux"):
-        return
+        return False
     import fcntl
 
     try:
         fcntl.fcntl(pipe.fileno(), F_SETPIPE_SZ, PIPE_SIZE)
     except OSError:
-        pass  # the user's share of pipe memory is used up, or the kernel does not know it
+        return False  # the user's share of pipe memory is used up, or the kernel does not know it
+    return True
