@@ -56,6 +56,7 @@ options:
   target:
     description:
       - The moment to which the log archive brings the server forward, out of a physical backup.
+      - Of MySQL and MariaDB also out of a logical backup of the whole server, into an empty server that O(to) names.
       - With O(backup=latest) the restore begins with the backup that is nearest before it.
     type: dict
     suboptions:
@@ -74,10 +75,11 @@ options:
         description: Of PostgreSQL, the name of a restore point.
         type: str
       position:
-        description: Of MariaDB, a position between two transactions of the binary log, such as V(binlog.000007:5120).
+        description:
+          - Of MariaDB and MySQL, a position between two transactions of the binary log, such as V(binlog.000007:5120).
         type: str
       gtid:
-        description: Of MariaDB, the GTID of a transaction, such as V(0-1-4711).
+        description: Of MariaDB and MySQL, the GTID of a transaction, such as V(0-1-4711).
         type: str
       timeline:
         description:

@@ -55,6 +55,8 @@ lines() {{ LC_ALL=C sed 's/\\r$//'; }}
 {call}
 """
 CALL = 'wine "$program" "$@" | lines'
+# A receiver of the log is ended from outside, and writes files.
+CALL_FOR_LONG = '[[ " $* " = *" --stop-never "* ]] && exec wine "$program" "$@"'
 # Once in thousands of starts Wine ends a program with status 1 before it does anything. mysqldump, which reads no
 # input, can be started again; its own failures are never silent.
 CALL_AGAIN = """said=$(mktemp {folder}/said-XXXXXX)
@@ -99,9 +101,11 @@ class Mysql8(AnyServer):
 
     def _install_tools(self) -> None:
         Path(str(self.tools)).mkdir()
-        for name in self.clients:
+        for name in (*self.clients, "mysqlbinlog"):
             path = Path(str(self.tools)) / name
             call = CALL if name in self.readers else CALL_AGAIN.format(folder=self.folder)
+            if name == "mysqlbinlog":
+                call = f"{CALL_FOR_LONG}\n{call}"
             path.write_text(WRAPPER.format(prefix=PREFIX, program=PROGRAMS / f"{name}.exe", call=call))
             path.chmod(0o755)
 

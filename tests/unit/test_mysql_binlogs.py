@@ -97,6 +97,8 @@ A, B = "aaaaaaaa-b.00000{}".format, "bbbbbbbb-b.00000{}".format
         ((A(1), A(2), A(4)), {"binlog_file": "b.000001"}, [A(1), A(2)], A(3)),
         ((A(1), A(2) + "?", B(1), B(2) + "?"), {"binlog_file": "b.000001", "binlog_begun": 50}, [A(1), A(2)], None),
         ((A(1), A(2) + "?", B(1), B(2) + "?"), {"binlog_file": "b.000001", "binlog_begun": 70}, [B(1), B(2)], None),
+        ((A(1), A(2) + "?", B(1), B(2) + "?"), {"binlog_file": "b.000001", "binlog_since": 69}, [A(1), A(2)], None),
+        ((A(1), A(2) + "?", B(1), B(2) + "?"), {"binlog_file": "b.000001", "binlog_since": 70}, [B(1), B(2)], None),
         ((A(1), B(1)), {"binlog_file": "b.000001"}, [B(1)], None),
     ],
 )
@@ -107,7 +109,16 @@ def test_the_log_that_follows_a_backup(
     assert (list(line.names), line.missing) == (names, missing)
 
 
-@pytest.mark.parametrize("position", [{}, {"binlog_file": "b.000009"}, {"binlog_file": "b.000001", "binlog_begun": 1}])
+@pytest.mark.parametrize(
+    "position",
+    [
+        {},
+        {"binlog_since": 99},
+        {"binlog_file": "b.000009"},
+        {"binlog_file": "b.000001", "binlog_begun": 1},
+        {"binlog_file": "b.000001", "binlog_since": 49},
+    ],
+)
 def test_a_backup_that_no_log_follows_is_told(position: dict[str, Any]) -> None:
     with pytest.raises(NotFoundError):
         BinlogFormat().line(Shelf(A(1), A(2)), position)

@@ -43,13 +43,15 @@ def test_one_target_at_a_time() -> None:
     assert end is not None and end.kind == "end"
     assert str(target_of(position="db1-bin.000007:5120")) == "position db1-bin.000007:5120"
     assert str(target_of(gtid="0-1-4711")) == "gtid 0-1-4711"
+    assert target_of(gtid="6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1") is not None
     for wrong in (
         {"time": "latest", "lsn": "0/1"},
         {"position": "binlog.000001"},
         {"position": "../binlog.000001:4"},
         {"position": "binlog.000001:4", "inclusive": False},
         {"gtid": "0-1"},
-        {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1"},
+        {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002"},
+        {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1-5"},
         {"lsn": "nowhere"},
         {"xid": "-1"},
         {"name": ""},

@@ -142,8 +142,8 @@ VERBS = (
             Option("--target-lsn", "PostgreSQL: bring it forward to this position in the log.", "LSN"),
             Option("--target-xid", "PostgreSQL: bring it forward to this transaction.", "XID"),
             Option("--target-name", "PostgreSQL: bring it forward to this restore point.", "NAME"),
-            Option("--target-position", "MariaDB: bring it forward to this position in the log.", "FILE:OFFSET"),
-            Option("--target-gtid", "MariaDB: bring it forward to this transaction.", "GTID"),
+            Option("--target-position", "MariaDB, MySQL: bring it forward to this position in the log.", "FILE:OFFSET"),
+            Option("--target-gtid", "MariaDB, MySQL: bring it forward to this transaction.", "GTID"),
             Option("--target-timeline", "PostgreSQL: follow this timeline; the default is the newest.", "N"),
             Option("--target-exclusive", "Stop before what is exactly at the target."),
             Option(

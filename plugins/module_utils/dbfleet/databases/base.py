@@ -109,7 +109,7 @@ class RestoreRequest:
     it was backed up, so the very same bytes need not be examined again. ``folder`` makes a private
     folder at its first call and then returns the same one. ``origin`` is the source as the manifest names it;
     ``None`` for a file that no manifest describes. ``tablespaces``: new folders by the old ones, or by numbers,
-    of a database that :attr:`Database.maps_tablespaces`.
+    of a database that :attr:`Database.maps_tablespaces`. ``recovers``: log will be applied to what is built.
     """
 
     folder: Callable[[], str]
@@ -120,6 +120,7 @@ class RestoreRequest:
     limits: Limits = Limits()
     origin: Optional[SourceIdentity] = None
     tablespaces: Mapping[str, str] = field(default_factory=dict)
+    recovers: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any, Callable, Optional, Protocol
 
 from ..errors import SourceError, UsageError
+from ..model import Manifest
 from ..stream.process import Command
 from ..targets import Target
 
@@ -172,6 +173,7 @@ class LogFormat(abc.ABC):
 
     engine: str
     searched: tuple[str, ...] = ()  # kinds of targets that are looked for while the log is applied
+    begins_with = "a physical backup"  # what it can be applied to
 
     @abc.abstractmethod
     def kind(self, name: str) -> Optional[str]:
@@ -192,9 +194,13 @@ class LogFormat(abc.ABC):
         Raises ``NotFoundError`` where no such line of log leads on from the backup.
         """
 
+    def fits(self, backup: Manifest) -> bool:
+        """Whether log can be applied to what ``backup`` restores: to files, as logical backups hold rows."""
+        return backup.method == "physical" and bool(backup.position)
+
     @abc.abstractmethod
-    def require(self, target: Target, server_version: str) -> None:
-        """Raise ``UsageError`` for a target to which no backup of a server of that version can be brought."""
+    def require(self, target: Target, backup: Manifest) -> None:
+        """Raise ``UsageError`` for a target to which no backup like this one can be brought."""
 
     @abc.abstractmethod
     def holds(self, shelf: Shelf, position: Mapping[str, Any], line: Line, end: str, target: Target) -> bool:

@@ -10,14 +10,14 @@ from ..model import Manifest
 
 
 def usable(form: LogFormat, backup: Manifest) -> bool:
-    """Whether log can be applied to the backup: logical ones hold rows, to which no log fits."""
-    return backup.engine == form.engine and backup.method == "physical" and bool(backup.position)
+    """Whether the log can be applied to what the backup restores."""
+    return backup.engine == form.engine and form.fits(backup)
 
 
 def needless(form: LogFormat, shelf: LogShelf, backups: Collection[Manifest]) -> set[str]:
     """Names of the log files on ``shelf`` that none of ``backups``, all that a repository has of the job, needs.
 
-    None where no physical backup of the shelf's server is among them, unless the newest one is of another server.
+    None where no usable backup of the shelf's server is among them, unless the newest one is of another server.
     """
     everything = {*shelf.names(), *shelf.unfinished()}
     newest = max((one for one in backups if one.source.server_identity), key=lambda one: one.id[-15:], default=None)

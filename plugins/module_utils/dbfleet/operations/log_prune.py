@@ -40,7 +40,7 @@ class LogPlan:
 def plan_log(job: Job, catalog: Catalog, kept: Collection[str]) -> LogPlan:
     """What can go when the backups ``kept`` stay.
 
-    Nothing goes while a manifest cannot be read, or where no physical backup of the newest server stays.
+    Nothing goes while a manifest cannot be read, or where no usable backup of the newest server stays.
     """
     try:
         shelves = read_logs(catalog.store, job.name)

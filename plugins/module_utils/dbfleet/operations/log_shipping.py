@@ -56,7 +56,7 @@ def require_lineage(job: Job, store: Store, lineage: str) -> None:
         return
     raise RefusedError(
         f"the log archive of {job.name} in {store.url} is of the server {known[-1]}, and this one is {lineage}",
-        "give its job a name of its own; where it replaces the old server, take a physical backup of it first",
+        "give its job a name of its own; where it replaces the old server, take a backup of it first",
     )
 
 

@@ -80,7 +80,7 @@ def _last_record(shelf: LogShelf, line: Line) -> Optional[LogRecord]:
 
 
 def reaches(form: LogFormat, shelf: LogShelf, catalog: Catalog, timeline: Optional[int] = None) -> Iterator[Reach]:
-    """The reach of every physical backup of the shelf's server that is not known to be bad, the oldest first."""
+    """The reach of every usable backup of the shelf's server that is not known to be bad, the oldest first."""
     bad = catalog.known_bad
     for backup in catalog.manifests.values():
         if backup.id in bad or backup.source.server_identity != shelf.lineage or not usable(form, backup):
@@ -111,7 +111,11 @@ def status(job: Job) -> dict[str, Any]:
     ]
     if not found:
         findings.append(
-            Finding(job.name, "no physical backup of this server can be brought forward by the log", "take one")
+            Finding(
+                job.name,
+                "no backup of this server can be brought forward by the log",
+                f"take {form.begins_with}",
+            )
         )
     facts = {
         "lineage": shelf.lineage,
@@ -172,7 +176,7 @@ def _of_server(
             "see what the archiver says of itself",
         )
     for problem in server.problems:
-        yield Finding("server", problem, "start the archiver, and take a physical backup if log was lost")
+        yield Finding("server", problem, "start the archiver, and take a backup if log was lost")
     limit = job.log_archive.slot_limit or SLOT_LIMIT
     if server.retained_bytes is not None and server.retained_bytes > limit:
         yield Finding(
@@ -218,4 +222,4 @@ def _misfits(shelf: LogShelf) -> Iterator[Finding]:
 
 
 def _after_gap(name: str) -> str:
-    return f"push {name} if a server still has it; else take a physical backup: what lies behind cannot be reached"
+    return f"push {name} if a server still has it; else take a backup: what lies behind cannot be reached"

@@ -58,13 +58,15 @@ def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) 
     else:
         backup = catalog.find(wanted)
         if not usable(form, backup):
-            raise UsageError(f"{backup.id} is no physical backup, and log fits only to those", "name another backup")
+            raise UsageError(
+                f"no log can be applied to {backup.id}", f"name another backup: log begins with {form.begins_with}"
+            )
         candidates = [reach_of(form, shelf, backup, target.timeline)]
     for reach in reversed(candidates):
-        form.require(target, reach.backup.source.server_version)
+        form.require(target, reach.backup)
         if _is_within(form, shelf, reach, target):
             return _plan(job, store, form, shelf, reach, target)
-    raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(candidates))
+    raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(form, candidates))
 
 
 def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
@@ -111,9 +113,9 @@ def _why(target: Target) -> str:
     return ""
 
 
-def _what_can(candidates: list[Reach]) -> str:
+def _what_can(form: LogFormat, candidates: list[Reach]) -> str:
     if not candidates:
-        return "no physical backup is followed by log: take one while the archiver runs"
+        return f"no backup is followed by log: take {form.begins_with} while the archiver runs"
     told = [_span(reach.earliest, reach.latest, reach) for reach in candidates[-3:]]
     more = f" (and {len(candidates) - 3} earlier backups)" if len(candidates) > 3 else ""
     return f"what can be reached: {'; '.join(told)}{more}"

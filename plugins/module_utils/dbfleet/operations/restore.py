@@ -151,6 +151,7 @@ class _Work:
     notes: tuple[str, ...] = ()
     recovered: Optional[dict[str, Any]] = None
     tablespaces: Mapping[str, str] = {}
+    recovers = False
 
     def __init__(self, job: Job, target: Source, tables: Sequence[str], replace: bool, progress: Progress) -> None:
         self.job = job
@@ -204,6 +205,7 @@ class _Work:
                 limits=self.job.limits,
                 origin=self.origin,
                 tablespaces=self.tablespaces,
+                recovers=self.recovers,
             )
             database = self.database()
             if self.tablespaces and (self.tables or not database.maps_tablespaces):
@@ -257,6 +259,7 @@ class _BackupWork(_Work):
         super().__init__(job, target, tables, replace, progress)
         self.name = manifest.id
         self._plan = plan
+        self.recovers = plan is not None
         self.sound = manifest.proof.level != "none"
         self.proven = self.sound or manifest.proof.image_sha256 is not None
         self._store = store

@@ -16,7 +16,7 @@ from typing import Any, Optional
 from ..errors import DamagedError, DbfleetError, ToolError, UsageError
 from ..model import Compression
 from .flow import Codec, Step
-from .process import CHUNK, Command, last_lines
+from .process import CHUNK, Command, last_lines, run
 
 SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 LEVELS = {"zstd": range(-7, 20), "gzip": range(10)}
@@ -89,6 +89,24 @@ def decoder(method: str) -> Optional[Step]:
     if method == "none":
         return None
     return zstd_decoder(_zstd_provider()) if method == "zstd" else GzipDecoder()
+
+
+def beginning(method: str, data: bytes, limit: int) -> bytes:
+    """What ``data``, all of it, decompresses to: ``limit`` bytes at least, if there are so many.
+
+    Raises ``DamagedError``; where only the command ``zstd`` is here, ``ToolError`` for more than 64 MiB.
+    """
+    step = decoder(method)
+    if step is None:
+        return data
+    if isinstance(step, Command):
+        return run(step, stdin=data).stdout
+    found = bytearray()
+    for piece in step.feed(data):
+        found += piece
+        if len(found) >= limit:
+            break
+    return bytes(found)
 
 
 def zstd_encoder(level: int, threads: int, provider: str) -> Step:

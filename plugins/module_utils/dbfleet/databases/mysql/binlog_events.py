@@ -33,6 +33,7 @@ BEGINS = frozenset((GTID, ANONYMOUS_GTID, MARIADB_GTID))
 # Between transactions: the file's head and end, lists of GTIDs, checkpoints, the start of encryption.
 BETWEEN = frozenset((DESCRIPTION, ROTATE, STOP, 27, 35, 161, 163, 164))
 QUERY_COMPRESSED, XA_PREPARE = 165, 38
+PAYLOAD = 40  # of MySQL: all events of a transaction, compressed
 STANDALONE = 1  # in the flags of MariaDB's GTID event: a statement that is no transaction, such as DDL
 QUERY_HEAD = 13  # bytes of a QUERY event before its variables, whose length is in the last two
 DATABASE_LENGTH = 8  # where among them the length of the database's name is
@@ -132,7 +133,12 @@ def _note(current: _Open, kind: int, text: bytes) -> None:
     """Whether the transaction ends with this event, as far as the file goes. In MySQL its first statement opens it."""
     if kind == QUERY and current.standalone is None:
         current.standalone = not text.startswith(OPENING)
-    if kind in (XID, XA_PREPARE) or kind == QUERY and text.startswith(CLOSING) and not text.startswith(UNDOING):
+    if (
+        kind in (XID, XA_PREPARE, PAYLOAD)
+        or kind == QUERY
+        and text.startswith(CLOSING)
+        and not text.startswith(UNDOING)
+    ):
         current.closed = True
     else:
         current.closed = bool(current.standalone) and kind in (QUERY, QUERY_COMPRESSED)

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple, Optional
 
 from ...errors import DamagedError, NotFoundError, UsageError
+from ...model import Manifest
 from ...targets import Target
 from ..logs import Extent, Found, Line, LogFormat, Shelf, Wanted
 
@@ -27,6 +28,9 @@ DESCRIPTION, STOP, ROTATE = 15, 3, 4
 QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID = 2, 16, 33, 34, 162
 OF_TRANSACTIONS = frozenset((QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID))  # their time is that of a commit, about
 WINDOW = 1024 * 1024
+# The second (since 1970, by the server's clock) in which a logical backup of a whole server was consistent. Only
+# those have it in their position, and with it what the log can be applied to.
+LOGICAL_SINCE = "binlog_since"
 TARGETS = ("time", "end", "position", "gtid")
 
 
@@ -93,6 +97,7 @@ class BinlogFormat(LogFormat):
 
     engine = "mysql"
     searched = ("gtid",)
+    begins_with = "a physical backup, or a logical one of a whole server"
 
     def __init__(self) -> None:
         self._scans: dict[tuple[str, int], _Scan] = {}
@@ -168,19 +173,27 @@ class BinlogFormat(LogFormat):
                 "the backup says no position in the binary log", "turn log_bin on, and take another one"
             )
         names = [one for one in map(name_of, {*shelf.names(), *shelf.unfinished()}) if one and one.on_server == file]
-        if begun is not None:  # a file of that name may be of another numbering
+        # a file of that name may be of another numbering
+        if begun is not None:
             names = [one for one in names if shelf.details(one.kept).get("begun") == begun]
+        elif LOGICAL_SINCE in position:
+            since = int(position[LOGICAL_SINCE])
+            names = [one for one in names if int(shelf.details(one.kept).get("begun", 0)) <= since]
         if not names:
             raise NotFoundError(
-                f"the log archive does not have {file}, with which the backup ends", "take a new physical backup"
+                f"the log archive does not have {file}, with which the backup ends", "take a new backup"
             )
         return max(names)
 
-    def require(self, target: Target, server_version: str) -> None:
-        """MariaDB's own kinds of targets. What Percona's tool copied of MySQL is brought forward by hand."""
-        if not server_version.startswith("MariaDB"):
+    def fits(self, backup: Manifest) -> bool:
+        """Files, and the rows of a whole server with its accounts: the log may name any of its databases."""
+        return super().fits(backup) or (backup.method == "logical" and LOGICAL_SINCE in backup.position)
+
+    def require(self, target: Target, backup: Manifest) -> None:
+        """A binary log's own kinds of targets. What Percona's tool copied of MySQL is brought forward by hand."""
+        if backup.method == "physical" and not backup.source.server_version.startswith("MariaDB"):
             raise UsageError(
-                f"this version does not bring backups of MySQL forward to {target} by itself",
+                f"this version does not bring physical backups of MySQL forward to {target} by itself",
                 "restore the backup, and replay the log with the server's own tools, as docs/log_archive.md says",
             )
         if target.kind not in TARGETS:
@@ -189,7 +202,7 @@ class BinlogFormat(LogFormat):
             )
         if target.action != "promote" or target.timeline is not None:
             raise UsageError(
-                "MariaDB knows no timelines, and does not pause in its log",
+                "a binary log has no timelines, and no server pauses in it",
                 "leave out what is meant for PostgreSQL: restore elsewhere to have a look",
             )
 

@@ -14,8 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from ...stream.compression import beginning
 from ..logs import Found, Wanted
-from .binlog_events import DATABASE_LENGTH, QUERY_COMPRESSED, QUERY_HEAD, Transaction, checksum_of, transactions
+from .binlog_events import (
+    DATABASE_LENGTH,
+    PAYLOAD,
+    QUERY_COMPRESSED,
+    QUERY_HEAD,
+    Transaction,
+    checksum_of,
+    transactions,
+)
 from .binlog_format import HEADER, QUERY
 
 TABLE_MAP, ANNOTATE, ROWS_QUERY = 19, 160, 29
@@ -25,6 +34,7 @@ ROWS = {
     **dict.fromkeys((24, 31, 167, 170), "update"),
     **dict.fromkeys((25, 32, 168, 171), "delete"),
 }
+FIELDS_END, FIELD_METHOD, METHOD_ZSTD = 0, 2, 0  # of a compressed transaction
 NUMBER = 6  # bytes of a table's number at the begin of its events
 FIRST_WORD = re.compile(r"(?:\s|/\*.*?\*/|--[^\n]*\n|#[^\n]*\n)*([A-Za-z]+)", re.DOTALL)
 WORDS = re.compile(r"`((?:[^`]|``)*)`|([^\W\d][\w$]*|\d+[\w$]+)")
@@ -98,8 +108,15 @@ def _found(one: Transaction, name: str, content: _Content) -> Found:
 
 
 def _content(data: Any, one: Transaction, checksum: int) -> _Content:
-    content, tables, at = _Content(), {}, one.start
-    while at < one.end:
+    content = _Content()
+    _gather(content, data, one.start, one.end, checksum)
+    return content
+
+
+def _gather(content: _Content, data: Any, at: int, until: int, checksum: int) -> None:
+    """Take what the events do from the byte ``at`` on that begin before ``until``."""
+    tables: dict[bytes, tuple[str, str]] = {}
+    while at + HEADER.size <= until:
         _seconds, kind, _server, length, _end, _flags = HEADER.unpack_from(data, at)
         body, end = at + HEADER.size, at + length - checksum
         if kind == TABLE_MAP:
@@ -114,8 +131,33 @@ def _content(data: Any, one: Transaction, checksum: int) -> _Content:
                 content.statements.append(statement)
         elif kind in (ANNOTATE, ROWS_QUERY):
             content.texts.append(_text(data[body + (kind == ROWS_QUERY) : end]))
+        elif kind == PAYLOAD:
+            events = _packed_events(data, body, end)
+            _gather(content, events, 0, len(events), 0)
         at += length
-    return content
+
+
+def _packed_events(data: Any, at: int, end: int) -> bytes:
+    """The events of a transaction that MySQL compressed (MySQL internals, "Transaction_payload_event").
+
+    Fields come first: a kind, the length of the value, and the value.
+    """
+    method = METHOD_ZSTD
+    while at < end:
+        field, at = _number(data, at)
+        if field == FIELDS_END:
+            break
+        length, at = _number(data, at)
+        if field == FIELD_METHOD:
+            method = _number(data, at)[0]
+        at += length
+    return beginning("zstd" if method == METHOD_ZSTD else "none", bytes(data[at:end]), LONGEST_UNPACKED)
+
+
+def _number(data: Any, at: int) -> tuple[int, int]:
+    """A number of one to nine bytes, and where it ends (MySQL internals, "Length-Encoded Integer")."""
+    size = {252: 2, 253: 3, 254: 8}.get(data[at], 0)
+    return (int.from_bytes(data[at + 1 : at + 1 + size], "little") if size else int(data[at])), at + 1 + size
 
 
 def _table(data: Any, at: int) -> tuple[str, str]:

@@ -113,7 +113,7 @@ class BinlogSource(LogSource):
                 self._lost = known
                 raise LogLostError(
                     f"{self._address.place()} has removed {known.next().on_server}, which comes next",
-                    "take a new physical backup, and let the server keep its log for longer",
+                    "take a new backup, and let the server keep its log for longer",
                 )
             return self._anew(spool, logs, f"the server has no {known.on_server} any more")
         return self._anew(spool, logs, "")
@@ -129,7 +129,7 @@ class BinlogSource(LogSource):
         self._begin(spool, Name(epoch_of(begun), found[1], int(found[2])))
         if not why:
             return []
-        return [f"the numbers of the server's log began anew ({why}): take a new physical backup"]
+        return [f"the numbers of the server's log began anew ({why}): take a new backup"]
 
     def _begin(self, spool: str, name: Name) -> None:
         self._next = name

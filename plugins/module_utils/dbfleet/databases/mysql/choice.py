@@ -31,6 +31,11 @@ class Choice:
         return EVERYTHING in self.databases
 
     @property
+    def everything(self) -> bool:
+        """Whether nothing is left out of the whole server."""
+        return self.whole_server and not self.tables and not self.exclude_tables
+
+    @property
     def whole(self) -> bool:
         """Whether views, routines and events are wanted as well."""
         return not self.tables

@@ -17,9 +17,9 @@ from ..logs import Recovered, Recovery
 from ..place import Place, flush, flush_tree, own_tree, swap
 from .address import Address
 from .examine import check_tables, measure_again
+from .forward import forward_directory
 from .physical_snapshot import CopyStream
 from .prepared import Prepared
-from .replay import Replay
 from .server import Session
 from .trial import TrialServer
 
@@ -99,10 +99,10 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
         return None if self._server is None else self._server.address.url()
 
     def recover(self, recovery: Recovery) -> Recovered:
-        """Apply the binary log by a private server; see :class:`Replay`."""
+        """Apply the binary log by a private server."""
         self._end()
         limits = self._request.limits
-        done = Replay(self._finish(), self._request.folder(), self._tools, limits.parallel, recovery).run()
+        done = forward_directory(self._finish(), self._request.folder(), self._tools, limits.parallel, recovery)
         self._recovered = done
         return done
 

@@ -1,8 +1,9 @@
-"""Bringing a prepared data directory forward by its binary log, with a private server and the flavour's own tools.
+"""Applying a binary log to a running server, with the flavour's own tools.
 
-The tool that decodes the log (``mariadb-binlog``) and the client run side by side, one client for all files, so that
-what a session carries from one transaction to the next survives. Both are given whole transactions only: the log is
-never cut within one. What the backup holds already lies before its position and is not replayed.
+The tool that decodes the log (``mariadb-binlog``, ``mysqlbinlog``) and the client run side by side, one client for
+all files, so that what a session carries from one transaction to the next survives. Both are given whole
+transactions only: the log is never cut within one. What the backup holds already lies before its position and is not
+replayed.
 """
 
 from __future__ import annotations
@@ -19,93 +20,77 @@ from ...errors import DamagedError, DbfleetError, RefusedError, ToolError
 from ...stream.process import Command, Filter, last_lines
 from ...units import to_text
 from ..logs import Recovered, Recovery
-from .address import Address
 from .binlog_events import Transaction, transactions
 from .binlog_format import MAGIC, Name, name_of
-from .examine import check_tables
-from .prepared import Prepared
-from .server import Session, Version
-from .tools import ENVIRONMENT, Tool, find, find_log_reader
-from .trial import TrialServer
+from .tools import ENVIRONMENT, Tool
 
-# The server runs without accounts, so that we get in. They are needed once a statement of the log changes one: the
-# session that asks for them keeps what it may do.
-FIRST = b"FLUSH PRIVILEGES;\n"
+CLIENT = ("--batch", "--show-warnings", "--binary-mode", "--max-allowed-packet=1G")
 UNKNOWN_ENGINE = re.compile(rb"\(Code 1286\): (.{1,200})")
 EARLIER = "restore to a moment before it, or from another backup"
+# Transactions get names of the server that they are applied to: it may know none, and those of the rows that were
+# loaded into it are its own as well. MariaDB's tool has no such option, and its servers take any.
+UNNAMED = {"mysql": ("--skip-gtids",), "mariadb": ()}
 
 
 class Replay:
-    """One recovery of the data directory of ``prepared``."""
+    """The log of one recovery on its way into one server."""
 
     def __init__(
-        self, prepared: Prepared, folder: str, tools: Optional[str], parallel: int, recovery: Recovery
+        self, recovery: Recovery, reader: Tool, client: Sequence[str], folder: str, *, first: bytes = b""
     ) -> None:
-        """``folder`` is private, for the server's own files and for one file of the log at a time."""
-        self._prepared = prepared
-        self._folder = folder
-        self._parallel = parallel
+        """``client`` begins the command line of the native client; ``folder`` is private, for one file at a time.
+
+        ``first`` is SQL that the client runs before the log.
+        """
         self._recovery = recovery
-        version = prepared.version
-        self._reader = find_log_reader(version.flavour, tools)
-        self._client = find("client", version.flavour, tools)
+        self._reader = reader
+        self._client = client
+        self._folder = folder
+        self._first = first
         self._last: Optional[Transaction] = None
         self._engines: set[str] = set()  # what was said of storage engines that are not here
         self._at = ""
 
     def run(self) -> Recovered:
-        """Apply the log, examine every table, and leave the directory as a server leaves it that ends in order.
+        """Apply the log.
 
-        Raises ``RefusedError`` where the target is not in the log, or the log does not fit; ``DamagedError`` for
-        damaged log and damaged tables.
+        Raises ``RefusedError`` where the target is not in it, or it does not fit; ``DamagedError`` where it is damaged.
         """
-        require_series(self._prepared.version)
-        with self._server() as server, Session(server.address) as session:
-            session.run("SET SESSION wait_timeout = 31536000")  # seconds: as long as the replay takes
-            reached = self._replay(server.address)
-            target = self._recovery.target
-            notes = []
-            if not reached and target.kind != "end":
-                if not self._recovery.may_end:
-                    raise RefusedError(
-                        f"{target} is not in the log that follows the backup",
-                        "see `dbfleet log-archive status` for what is; of a transaction before this backup, name an "
-                        "earlier backup",
-                    )
-                notes.append(f"the log ends before {target}: nothing was committed between its end and then")
-            server.shut_down(session)
+        reached = self._replay()
+        target = self._recovery.target
+        notes = []
+        if not reached and target.kind != "end":
+            if not self._recovery.may_end:
+                raise RefusedError(
+                    f"{target} is not in the log that follows the backup",
+                    "see `dbfleet log-archive status` for what is; of a transaction before this backup, name an "
+                    "earlier backup",
+                )
+            notes.append(f"the log ends before {target}: nothing was committed between its end and then")
         notes += [
             f"other engines took their place in tables that the log made: {said}" for said in sorted(self._engines)
         ]
-        with self._server() as server, Session(server.address) as session:
-            damage = check_tables(server.address, self._parallel)
-            if damage:
-                raise DamagedError(damage[0], "restore to an earlier moment, or from another backup")
-            server.shut_down(session)
         return Recovered(self._told(), notes=tuple(notes))
-
-    def _server(self) -> TrialServer:
-        return TrialServer(self._folder, data=self._prepared.data, version=self._prepared.version)
 
     def _told(self) -> str:
         if self._last is None:
             return f"at {self._at}, the backup's own position: nothing was to be applied"
-        return f"at {self._at}, after transaction {self._last.gtid} of {to_text(self._last.moment)}"
+        name = f"transaction {self._last.gtid}" if self._last.gtid else "the transaction"
+        return f"at {self._at}, after {name} of {to_text(self._last.moment)}"
 
-    # --- replaying ----------------------------------------------------------------------------
-
-    def _replay(self, address: Address) -> bool:
+    def _replay(self) -> bool:
         """Apply the files of the line one after the other; whether the target was reached."""
-        with Filter(self._client_command(address)) as client:
+        command = Command((*self._client, *CLIENT), ENVIRONMENT, explain=self._explain)
+        with Filter(command) as client:
             drain = threading.Thread(target=self._hear, args=(client,), daemon=True)
             drain.start()
             try:
-                client.write(FIRST)
+                client.write(self._first)
                 reached = self._files(client)
                 client.close_input()
             except OSError as error:  # the client ended: why is what it said
                 client.wait()
-                raise ToolError(f"{self._client.path} stopped reading before the end", EARLIER) from error
+                raise ToolError(f"{self._client[0]} stopped reading before the end", EARLIER) from error
             drain.join()
             client.wait()
         return reached
@@ -160,8 +145,9 @@ class Replay:
     def _decode(self, path: str, wanted: Sequence[Transaction], client: Filter) -> None:
         """Let the tool write the transactions as statements, and the client read them."""
         options = (f"--start-position={wanted[0].start}", f"--stop-position={wanted[-1].end}")
+        more = ("--verify-binlog-checksum", *UNNAMED[self._reader.flavour], *options, "--", path)
         command = Command(
-            (self._reader.path, "--no-defaults", "--verify-binlog-checksum", *options, "--", path),
+            (self._reader.path, "--no-defaults", *more),
             ENVIRONMENT,
             explain=lambda _code, words: DamagedError(
                 f"{os.path.basename(path)} of the log cannot be read: {last_lines(words)}", EARLIER
@@ -172,39 +158,11 @@ class Replay:
             for data in reader.chunks():
                 client.write(data)
 
-    def _client_command(self, address: Address) -> Command:
-        argv = (
-            self._client.path,
-            "--no-defaults",
-            "--batch",
-            "--show-warnings",
-            "--binary-mode",
-            "--max-allowed-packet=1G",
-            f"--socket={address.socket}",
-            f"--user={address.user}",
-        )
-        return Command(argv, ENVIRONMENT, explain=self._explain)
-
     def _explain(self, _code: int, words: str) -> DbfleetError:
         return RefusedError(
             f"the log that follows {self._at or 'the backup'} cannot be applied: {last_lines(words)}",
             "restore to a moment before that statement; nothing was changed",
         )
-
-
-def require_series(version: Version) -> Tool:
-    """The installed server, which must be of the very series that the files are of: they are handed over.
-
-    Raises ``ToolError`` otherwise.
-    """
-    server = find("server", version.flavour, None)
-    if server.number[:2] != version.number[:2]:
-        raise ToolError(
-            f"the backup is of {version.shown}, and {server.path} is {server.shown}: its log is applied by a server of"
-            " the same series",
-            "restore on a host with that server, or without a target",
-        )
-    return server
 
 
 def _up_to(found: Sequence[Transaction], offset: int, shown: str, start: int) -> Sequence[Transaction]:

@@ -11,8 +11,10 @@ from typing import Optional
 from ...errors import NotFoundError, RefusedError, UsageError
 from ...model import Artifact, Proof, ProofPolicy
 from ..base import Restoration, RestoreRequest, TakenOver
+from ..logs import Recovered, Recovery
 from . import indexes
 from .address import FORMS, Address
+from .forward import forward_server, require_own_server
 from .load import load_rows, run_client
 from .measure import measure
 from .objects import Table, digest_of, read_definitions, read_objects
@@ -20,7 +22,7 @@ from .server import Session, Version, flavour_of, quoted
 from .side import Side
 from .tables import copy_tables, require_room
 from .takeover import Built, is_empty, take_over_whole
-from .tools import Tools, tools_for
+from .tools import Tool, Tools, find_log_reader, tools_for
 from .trial import TrialServer
 
 SAVED = ("objects", "events")  # run once more in the target's place
@@ -40,6 +42,8 @@ class Build:
 class MysqlRestoration(Restoration):
     """A restore to the database at ``address``; in a trial without an address, on a server of its own."""
 
+    _reader: Tool  # of the log, where it is to be applied
+
     def __init__(self, address: Optional[Address], request: RestoreRequest, tools_folder: Optional[str]) -> None:
         self._given = address
         self._request = request
@@ -47,6 +51,7 @@ class MysqlRestoration(Restoration):
         self._stack = ExitStack()
         self._builds: dict[Optional[str], Build] = {}
         self._users: Optional[str] = None
+        self._taken: Optional[TakenOver] = None
 
     def __enter__(self) -> MysqlRestoration:
         try:
@@ -75,6 +80,9 @@ class MysqlRestoration(Restoration):
             )
         if self._request.trial:
             return
+        if self._request.recovers:
+            require_own_server(self._session, self._address, self._request)
+            self._reader = find_log_reader(self._version.flavour, self._tools_folder)
         if self._request.tables:
             self._check_tables()
         elif self._address.database:
@@ -242,8 +250,19 @@ class MysqlRestoration(Restoration):
 
     # --- taking over --------------------------------------------------------------------------
 
+    def recover(self, recovery: Recovery) -> Recovered:
+        """Apply the binary log, once everything has the name that the log gives it; see :func:`forward_server`."""
+        taken = self.take_over()
+        done = forward_server(
+            self._session, self._tools, self._reader, self._request.folder(), self._request.limits.parallel, recovery
+        )
+        self._taken = replace(taken, notes=(*taken.notes, *done.notes))
+        return done
+
     def take_over(self) -> TakenOver:
         """Move what was built into the target's place; with tables, these alone."""
+        if self._taken is not None:  # before log was applied to it
+            return self._taken
         all_built = [
             Built(
                 self._address,

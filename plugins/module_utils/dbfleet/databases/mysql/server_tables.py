@@ -35,7 +35,7 @@ class ServerTables(Restoration):
         self._request = request
         self._tools = tools
         self._files = PhysicalRestoration(None, replace(request, tables=()), tools=tools)
-        self._tables = MysqlRestoration(target, request, tools)
+        self._tables = MysqlRestoration(target, replace(request, recovers=False), tools)
         self._stack = ExitStack()
         self._checked = threading.Event()
         self._recovered: Optional[Recovered] = None

@@ -13,6 +13,7 @@ from ...model import Artifact, Limits, Manifest, Proof, ProofPolicy, SourceIdent
 from ...units import utc_now
 from ..base import ArtifactStream, Snapshot
 from .address import Address
+from .binlog_format import LOGICAL_SINCE
 from .by_hand import restore_commands
 from .choice import Choice
 from .gate import Held, commits_held, definitions_held, tables_locked, who_is_in_the_way
@@ -212,6 +213,9 @@ def open_snapshot(
                 session.run(BEGIN)
             _wait_until_begun(snapshot.processes, control, limits.lock_wait)
             snapshot.position = _position(control, snapshot.sessions[0], version, snapshot.remarks)
+            if choice.everything and "binlog_file" in snapshot.position:
+                since = int(control.row("SELECT unix_timestamp()")[0])
+                snapshot.position = {**snapshot.position, LOGICAL_SINCE: since}
             snapshot.consistent_at = utc_now()
         if choice.whole_server:
             if version.flavour == "mysql":

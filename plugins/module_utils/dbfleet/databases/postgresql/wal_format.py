@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any, Optional
 
 from ...errors import DamagedError, NotFoundError, UsageError
+from ...model import Manifest
 from ...targets import Target
 from ...units import to_text
 from ..logs import Extent, Line, LogFormat, Shelf
@@ -89,7 +90,7 @@ class WalFormat(LogFormat):
         others = tuple(name for name in sorted(names) if wal.HISTORY.fullmatch(name))
         return Line(tuple(there), missing, forks[-1].timeline, others)
 
-    def require(self, target: Target, server_version: str) -> None:
+    def require(self, target: Target, backup: Manifest) -> None:
         """Its own kinds of targets, on every version."""
         if target.kind not in TARGETS:
             raise UsageError(
