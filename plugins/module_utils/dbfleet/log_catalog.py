@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Callable, Optional
 
 from . import log_records
 from .errors import DamagedError, DbfleetError, NotFoundError
-from .log_records import LogRecord
+from .log_records import LogRecord, Piece
 from .stores.base import Entry, Store
 from .stream.compression import SUFFIXES as COMPRESSIONS
 from .stream.encryption import SUFFIXES as ENCRYPTIONS
@@ -52,17 +52,17 @@ class LogShelf:
 
     @cached_property
     def _finished(self) -> set[str]:
-        return {name for name, length in self._stems() if length is None}
+        return {name for name, piece in self._stems() if piece is None}
 
     @cached_property
-    def _parts(self) -> dict[str, list[int]]:
-        parts: dict[str, list[int]] = {}
-        for name, length in self._stems():
-            if length is not None:
-                parts.setdefault(name, []).append(length)
-        return {name: sorted(lengths) for name, lengths in parts.items()}
+    def _parts(self) -> dict[str, set[Piece]]:
+        parts: dict[str, set[Piece]] = {}
+        for name, piece in self._stems():
+            if piece is not None:
+                parts.setdefault(name, set()).add(piece)
+        return parts
 
-    def _stems(self) -> list[tuple[str, Optional[int]]]:
+    def _stems(self) -> list[tuple[str, Optional[Piece]]]:
         ending = len(log_records.RECORD)
         return [log_records.split_part(file[:-ending]) for file in self.files if file.endswith(log_records.RECORD)]
 
@@ -72,25 +72,25 @@ class LogShelf:
 
     def unfinished(self) -> Collection[str]:
         """Files of which only the beginning is kept."""
-        return self._parts.keys() - self._finished
+        return {name for name in self._parts.keys() - self._finished if beginning(self._parts[name])}
 
     def length(self, name: str) -> Optional[int]:
-        """Up to which byte the longest beginning of an unfinished file is kept; ``None`` for a finished one."""
-        return None if name in self._finished else self._parts[name][-1]
+        """Up to which byte an unfinished file is kept; ``None`` for a finished one."""
+        return None if name in self._finished else beginning(self._parts[name])[-1].end
 
     def superseded(self, only: Optional[str] = None) -> Iterator[LogRecord]:
-        """Beginnings of which a longer one, or the finished file, is kept; of the file ``only``, if it is given.
+        """Pieces that others hold, or the finished file does; of the file ``only``, if it is given.
 
         Records are read one by one: where a store keeps everything there are many, and the first one tells.
         """
-        found = self._parts.items() if only is None else [(only, self._parts.get(only, []))]
+        found = self._parts.items() if only is None else [(only, self._parts.get(only, set()))]
         old = [
-            (name, length)
-            for name, lengths in found
-            for length in (lengths if name in self._finished else lengths[:-1])
+            (name, piece)
+            for name, pieces in found
+            for piece in sorted(pieces if name in self._finished else _held(pieces))
         ]
-        for name, length in old:
-            record = self._try(name, length)
+        for name, piece in old:
+            record = self._try(name, piece)
             if record is not None:
                 yield record
 
@@ -119,7 +119,10 @@ class LogShelf:
 
     def sizes(self, name: str) -> Mapping[str, int]:
         """Stored bytes of the files that keep ``name``, as the listing showed them; both record and artifact."""
-        return self._stored.get(log_records.stem_of(name, self.length(name)), {})
+        found: dict[str, int] = {}
+        for piece in self._kept(name):
+            found.update(self._stored.get(log_records.stem_of(name, piece), {}))
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -129,15 +132,27 @@ class LogShelf:
     # --- records ---
 
     def record(self, name: str) -> LogRecord:
-        """The record of the file ``name``, or of the longest beginning of it.
+        """The record of the file ``name``, or of the last piece of it: it tells of all that is kept of the file.
 
         Raises ``NotFoundError``, and ``DamagedError`` when it cannot be read.
         """
+        return self._read(name, self._kept(name)[-1])
+
+    def pieces(self, name: str) -> list[LogRecord]:
+        """The records whose artifacts one after the other are what is kept of the file ``name``: often one.
+
+        Raises as :meth:`record`.
+        """
+        return [self._read(name, piece) for piece in self._kept(name)]
+
+    def _kept(self, name: str) -> Sequence[Optional[Piece]]:
+        """What the file ``name`` is kept in."""
         if name in self._finished:
-            return self._read(name, None)
-        if name in self._parts:
-            return self._read(name, self._parts[name][-1])
-        raise NotFoundError(f"the log archive of {self.job} has no {name}", "see `dbfleet log-archive status`")
+            return [None]
+        found = beginning(self._parts.get(name, ()))
+        if not found:
+            raise NotFoundError(f"the log archive of {self.job} has no {name}", "see `dbfleet log-archive status`")
+        return found
 
     def details(self, name: str) -> Mapping[str, Any]:
         """What the format said of a file."""
@@ -151,15 +166,15 @@ class LogShelf:
             self._contents[name] = self.read_content(self.record(name))
         return self._contents[name]
 
-    def _read(self, name: str, length: Optional[int]) -> LogRecord:
-        file = log_records.record_file(self.job, self.lineage, name, length)
+    def _read(self, name: str, piece: Optional[Piece]) -> LogRecord:
+        file = log_records.record_file(self.job, self.lineage, name, piece)
         if file not in self._records:
             self._records[file] = log_records.decode(self.store.read(file), file)
         return self._records[file]
 
-    def _try(self, name: str, length: Optional[int]) -> Optional[LogRecord]:
+    def _try(self, name: str, piece: Optional[Piece]) -> Optional[LogRecord]:
         try:
-            return self._read(name, length)
+            return self._read(name, piece)
         except DbfleetError:
             return None
 
@@ -170,24 +185,38 @@ class LogShelf:
         for file, size in ((record.artifact.file, record.artifact.size_bytes), (record.file, 0)):
             self.files[file.rpartition("/")[2]] = Entry(file, size, 0.0)
         self._records[record.file] = record
-        if record.finished:
+        if record.piece is None:
             self._finished.add(record.name)
         else:
-            lengths = self._parts.setdefault(record.name, [])
-            lengths.append(record.artifact.raw_size_bytes)
-            lengths.sort()
+            self._parts.setdefault(record.name, set()).add(record.piece)
 
     def forget(self, record: LogRecord) -> None:
         """``record`` and its artifact are gone."""
         for file in (record.artifact.file, record.file):
             self.files.pop(file.rpartition("/")[2], None)
         self._records.pop(record.file, None)
-        if record.finished:
+        if record.piece is None:
             self._finished.discard(record.name)
         elif record.name in self._parts:
-            self._parts[record.name].remove(record.artifact.raw_size_bytes)
+            self._parts[record.name].discard(record.piece)
             if not self._parts[record.name]:
                 del self._parts[record.name]
+
+
+def beginning(pieces: Collection[Piece]) -> list[Piece]:
+    """Those of ``pieces`` of a file that one after the other are its longest beginning, as few as possible."""
+    found: list[Piece] = []
+    at = 0
+    while following := [one for one in pieces if one.first == at and one.end > at]:
+        found.append(max(following))
+        at = found[-1].end
+    return found
+
+
+def _held(pieces: Collection[Piece]) -> list[Piece]:
+    """Those of ``pieces`` that the beginning holds without them."""
+    found = beginning(pieces)
+    return [one for one in pieces if one not in found and found and one.end <= found[-1].end]
 
 
 def _stems_of(file: str) -> list[str]:

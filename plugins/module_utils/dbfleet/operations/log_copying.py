@@ -1,7 +1,7 @@
 """The part of ``sync`` that copies log: what the backups of the other repository need to be brought forward.
 
-An archiver may write into the source meanwhile: a beginning that a longer one took the place of is
-looked for again. Files without a record stay at the target where a record will come: what an
+An archiver may write into the source meanwhile: a piece that a longer one took the place of is looked
+for again. Files without a record stay at the target where a record will come: what an
 interrupted copy brought is read there, and not brought again.
 """
 
@@ -110,7 +110,8 @@ def _plan(here: LogShelf, there: LogShelf, backups: Collection[Manifest]) -> _Pl
             if _is_there(here, there, name):
                 plan.present += 1
             else:
-                plan.going.append(here.record(name))
+                known = _digests(there, name)
+                plan.going += [record for record in here.pieces(name) if record.digest not in known]
         except RefusedError as error:
             plan.findings.append(Finding(name, error.message, error.remedy))
         except TROUBLE as error:
@@ -157,15 +158,23 @@ def _is_there(here: LogShelf, there: LogShelf, name: str) -> bool:
         if kept is not None and kept < length:
             return False
     try:
-        artifact = there.record(name).artifact if not _looks_alike(here, there, name) else None
+        records = there.pieces(name) if not _looks_alike(here, there, name) else []
     except (DamagedError, manifests.NewerSchemaError) as error:
         raise RefusedError(f"at the target: {error.message}", AGAIN) from error
-    if artifact is not None:
+    for artifact in (record.artifact for record in records):
         entry = there.files.get(artifact.file.rpartition("/")[2])
         if entry is None or entry.size_bytes != artifact.size_bytes:
             size = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {artifact.size_bytes}"
             raise RefusedError(f"at the target: {artifact.file} {size}", AGAIN)
     return True
+
+
+def _digests(there: LogShelf, name: str) -> set[str]:
+    """Of the records that the target has of a file; what cannot be read there comes anew."""
+    try:
+        return {record.digest for record in there.pieces(name)}
+    except TROUBLE:
+        return set()
 
 
 def _looks_alike(here: LogShelf, there: LogShelf, name: str) -> bool:
@@ -205,7 +214,7 @@ def _copy_all(plan: _Plan, source: Store, copier: Copier, copies: LogCopies) -> 
 
 
 def _gone(store: Store, record: LogRecord) -> bool:
-    """Whether a longer beginning, the finished file or a prune took the record away since it was read."""
+    """Whether a longer piece, the finished file or a prune took the record away since it was read."""
     try:
         store.read(record.file)
     except NotFoundError:

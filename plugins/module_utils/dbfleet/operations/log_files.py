@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any, Optional
 
 from ..audit import audited
@@ -66,21 +67,22 @@ def fetch(job: Job, name: str, path: str) -> dict[str, Any]:
     shelf = choose_shelf(job, store, form, name)
     if name not in shelf.names() and name not in shelf.unfinished():
         raise NotFoundError(f"the log archive of {job.name} has no {name}", "see `dbfleet log-archive status`")
-    record = shelf.record(name)
-    write_file(job, store, record, path)
-    return {"fetched": {"name": name, "finished": record.finished, "size_bytes": os.path.getsize(path)}}
+    pieces = shelf.pieces(name)
+    write_file(job, store, pieces, path)
+    return {"fetched": {"name": name, "finished": pieces[-1].finished, "size_bytes": os.path.getsize(path)}}
 
 
-def write_file(job: Job, store: Store, record: LogRecord, path: str) -> None:
-    """Write what ``record`` keeps to ``path``, as large as its server expects it. Raises ``DamagedError``."""
+def write_file(job: Job, store: Store, pieces: Sequence[LogRecord], path: str) -> None:
+    """Write the file that ``pieces`` keep to ``path``, as large as its server expects it. Raises ``DamagedError``."""
     temporary = f"{path}.dbfleet"
     try:
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0)
         with open(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
-            with read_artifact(store, record.artifact, job.encryption) as chunks:
-                for data in chunks:
-                    file.write(data)
-            left = record.whole_bytes - record.artifact.raw_size_bytes
+            for record in pieces:
+                with read_artifact(store, record.artifact, job.encryption) as chunks:
+                    for data in chunks:
+                        file.write(data)
+            left = pieces[-1].whole_bytes - file.tell()
             while left > 0:
                 left -= file.write(ZEROS[:left])
         os.replace(temporary, path)

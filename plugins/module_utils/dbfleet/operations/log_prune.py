@@ -56,7 +56,7 @@ def _needless(shelf: LogShelf, backups: list[Manifest]) -> list[LogRecord]:
     found = []
     for name in [*shelf.names(), *shelf.unfinished()]:
         try:
-            found.append(shelf.record(name))
+            found.extend(shelf.pieces(name))
         except DbfleetError:
             return []  # what cannot be read is not judged
     if not found:

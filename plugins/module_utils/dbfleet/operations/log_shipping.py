@@ -1,4 +1,4 @@
-"""Putting log files into the log archive: artifact first, record last, older beginnings away after that."""
+"""Putting log files into the log archive: artifact first, record last, pieces that it holds away after that."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .. import log_records
 from ..catalog import read_catalog
 from ..databases.base import Sink
 from ..databases.logs import Extent, LogFormat
-from ..errors import NotFoundError, RefusedError, SourceError
+from ..errors import DamagedError, NotFoundError, RefusedError, SourceError
 from ..log_catalog import LogShelf, read_logs
-from ..log_records import LogRecord
+from ..log_records import LogRecord, Part, Piece
 from ..model import Artifact, Job
 from ..stores.base import Store
 from ..stream.pipeline import read_artifact, store_artifact, stored_name
@@ -21,6 +21,7 @@ from ..units import utc_now
 from .log_sweep import remove_records, sweep_shelf
 
 ROLE = "log"
+TAIL = 64 * 1024  # bytes of a growing file that tell whether it is still the same
 
 
 def open_shelf(job: Job, store: Store, lineage: str) -> LogShelf:
@@ -93,9 +94,10 @@ class Shipper:
             if finished:
                 self._require_same(name, path)
             return None
-        if not finished and not self._is_longer(name, extent.used_bytes):
+        piece = None if finished else self._piece(name, path, extent.used_bytes)
+        if not finished and piece is None:
             return None
-        artifact = self._store_file(name, path, extent, finished)
+        artifact = self._store_file(name, path, extent, piece)
         previous = self.newest()
         record = log_records.seal(
             LogRecord(
@@ -115,6 +117,7 @@ class Shipper:
                 whole_bytes=extent.whole_bytes if extent.whole_bytes != artifact.raw_size_bytes else 0,
                 details=extent.details,
                 previous=self.shelf.record(previous).digest if previous is not None else None,
+                part=None if piece is None else Part(piece.first, _tail_sha256(path, piece.end)),
             )
         )
         self._store.put(record.file, log_records.encode(record))
@@ -122,10 +125,27 @@ class Shipper:
         remove_records(self.shelf, self.shelf.superseded(name))
         return record
 
-    def _is_longer(self, name: str, used: int) -> bool:
-        if used == 0:
-            return False
-        return name not in self.shelf.unfinished() or self.shelf.record(name).artifact.raw_size_bytes < used
+    def _piece(self, name: str, path: str, used: int) -> Optional[Piece]:
+        """What of a growing file with ``used`` bytes is stored now; ``None`` where all of it is kept.
+
+        That is what is new, and together with it the pieces before that are not longer: there are never many, and
+        every byte is stored a few times only, however often the file has grown.
+        """
+        try:
+            kept = self.shelf.pieces(name) if name in self.shelf.unfinished() else []
+        except (DamagedError, NotFoundError):
+            kept = []
+        pieces = [record.piece for record in kept if record.piece is not None]
+        first = pieces[-1].end if pieces else 0
+        if used <= first:
+            return None
+        if kept and not _goes_on(kept[-1], path):
+            return Piece(0, used)
+        for piece in reversed(pieces):
+            if piece.length > used - first:
+                break
+            first = piece.first
+        return Piece(first, used)
 
     def _require_same(self, name: str, path: str) -> None:
         record = self.shelf.record(name)
@@ -140,13 +160,14 @@ class Shipper:
                 "stop one of them, or give its job a name of its own",
             )
 
-    def _store_file(self, name: str, path: str, extent: Extent, finished: bool) -> Artifact:
-        length = None if finished else extent.used_bytes
-        base = log_records.base_name(self._job.name, self.shelf.lineage, name, length)
+    def _store_file(self, name: str, path: str, extent: Extent, piece: Optional[Piece]) -> Artifact:
+        base = log_records.base_name(self._job.name, self.shelf.lineage, name, piece)
+        first, end = piece or (0, extent.used_bytes)
 
         def pump(sink: Sink) -> None:
-            left = extent.used_bytes
+            left = end - first
             with open(path, "rb", buffering=0) as file:
+                file.seek(first)
                 while left > 0:
                     data = file.read(min(CHUNK, left))
                     if not data:
@@ -178,3 +199,17 @@ class Shipper:
             number += 1
             free = f"{base}.again-{number}"
         return free
+
+
+def _goes_on(record: LogRecord, path: str) -> bool:
+    """Whether the file at ``path`` is the one that ``record`` is of, grown on: a server may have begun it anew."""
+    if record.part is None or record.piece is None:
+        return False
+    return _tail_sha256(path, record.piece.end) == record.part.tail_sha256
+
+
+def _tail_sha256(path: str, end: int) -> str:
+    """The digest of the last bytes of the file at ``path`` before the byte ``end``."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(max(0, end - TAIL))
+        return hashlib.sha256(file.read(min(TAIL, end))).hexdigest()

@@ -22,7 +22,7 @@ def archiving(job: Job, store: Store) -> Iterator[None]:
 
 
 def sweep_shelf(shelf: LogShelf, spared: Collection[str] = ()) -> None:
-    """Remove what a crash left: uploads without an end, files without a record, beginnings that are superseded.
+    """Remove what a crash left: uploads without an end, files without a record, pieces that others hold.
 
     Needs the lock of :func:`archiving`. Files without a record that ``spared`` names (in the repository) stay.
     """
@@ -36,7 +36,7 @@ def sweep_shelf(shelf: LogShelf, spared: Collection[str] = ()) -> None:
 
 
 def remove_records(shelf: LogShelf, records: Iterable[LogRecord]) -> None:
-    """Remove beginnings that nobody needs any more, the record first; what the store keeps does no harm."""
+    """Remove pieces that nobody needs any more, the record first; what the store keeps does no harm."""
     for record in records:
         try:
             if not (discard(shelf.store, record.file) and discard(shelf.store, record.artifact.file)):

@@ -39,7 +39,7 @@ class Plan:
         return {
             "target": str(self.recovery.target),
             "timeline": line.timeline,
-            "log_files": len(self.records),
+            "log_files": len({record.name for record in self.records}),
             "log_from": line.names[0] if line.names else None,
             "log_to": self.records[-1].name if self.records else None,
             "log_bytes": sum(record.artifact.size_bytes for record in self.records),
@@ -80,7 +80,7 @@ def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach
             )
 
     def fetch(name: str, path: str) -> None:
-        write_file(job, store, shelf.record(name), path)
+        write_file(job, store, shelf.pieces(name), path)
 
     may_end = target.moment is not None and reach.latest is not None and target.moment <= reach.latest
     notes = list(target.notes)
@@ -91,10 +91,10 @@ def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach
 
 
 def _until(shelf: LogShelf, reach: Reach, target: Target) -> Iterator[LogRecord]:
-    """The log files up to the one that holds the target, where their times tell."""
+    """The log files up to the one that holds the target, where their times tell; those in pieces piece by piece."""
     for name in reach.line.names:
+        yield from shelf.pieces(name)
         record = shelf.record(name)
-        yield record
         if target.moment is not None and record.first_time is not None and record.first_time > target.moment:
             return
 
