@@ -20,7 +20,9 @@ options:
     elements: raw
     required: true
   kind:
-    description: The scheduler. Every other one than V(systemd) is refused where a job has a log archive.
+    description:
+      - The scheduler. V(cron) and V(task_scheduler) keep nothing running, and are refused where a job has a log
+        archive.
     type: str
     choices: [systemd, cron, launchd, task_scheduler]
     required: true

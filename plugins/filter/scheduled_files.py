@@ -12,6 +12,7 @@ version_added: 0.1.0
 author: The dbfleet.recovery contributors (@dbfleet)
 description:
   - As P(dbfleet.recovery.scheduled_runs#filter), but gives the whole file of each run by its name.
+  - For launchd also those of log archives, P(dbfleet.recovery.scheduled_archivers#filter).
 options:
   _input:
     description: The jobs, as in C(schedule_jobs) of the role.
@@ -104,13 +105,14 @@ _value:
   type: dict
 """
 
+import hashlib
 import plistlib
 from typing import Any, Callable
 
 from ansible.errors import AnsibleFilterError
 
 from ..plugin_utils.calendars import CalendarError, minutes
-from ..plugin_utils.schedules import ScheduleError, scheduled_runs
+from ..plugin_utils.schedules import ScheduleError, archivers, scheduled_runs
 from ..plugin_utils.task_scheduler import TaskError, task_xml
 
 
@@ -158,6 +160,11 @@ def scheduled_files(
                     catch_up=catch_up,
                     priority=7 if nice else 5,  # 7 is below normal, 5 is normal
                 )
+        if kind == "launchd":
+            for one in archivers(jobs, kind=kind, defaults=defaults, installed=installed):
+                line = [*command, *one["arguments"]]
+                text = str((installed or {}).get(one["job"], ""))
+                files[one["name"]] = _archiver_plist(one, line, text, folder, log or "/var/log")
     except (ScheduleError, CalendarError) as error:
         raise AnsibleFilterError(str(error)) from error
     return files
@@ -173,21 +180,42 @@ def _task(run: dict[str, Any], line: list[str], **options: Any) -> str:
 
 
 def _plist(run: dict[str, Any], line: list[str], nice: int, folder: str, log: str) -> str:
-    name = f"org.dbfleet.{run['verb']}.{run['job']}"
     values = {
-        "Label": name,
-        "ProgramArguments": [str(word) for word in line],
+        **_daemon(run, run["verb"], line, folder, log),
         "StartCalendarInterval": run["calendar"],
-        "UserName": str(run["user"]),
-        "WorkingDirectory": str(folder),
-        "StandardErrorPath": f"{log}/{run['name']}.log",
-        "Umask": 0o077,
         "Nice": int(nice),
         "LowPriorityIO": True,
         "ProcessType": "Background",
-        "AbandonProcessGroup": False,
     }
     return plistlib.dumps(values).decode("utf-8")
+
+
+def _archiver_plist(service: dict[str, Any], line: list[str], job: str, folder: str, log: str) -> str:
+    """A daemon that always runs (launchd.plist(5)): begun again 30 s after its end, as systemd does it.
+
+    The digest of the text of its ``job`` lets it begin anew when that changes.
+    """
+    values = {
+        **_daemon(service, "archiver", line, folder, log),
+        "RunAtLoad": True,
+        "KeepAlive": True,
+        "ThrottleInterval": 30,
+        "ExitTimeOut": 120,
+        "EnvironmentVariables": {"JOB_FILE_SHA256": hashlib.sha256(job.encode()).hexdigest()},
+    }
+    return plistlib.dumps(values).decode("utf-8")
+
+
+def _daemon(what: dict[str, Any], verb: str, line: list[str], folder: str, log: str) -> dict[str, Any]:
+    return {
+        "Label": f"org.dbfleet.{verb}.{what['job']}",
+        "ProgramArguments": [str(word) for word in line],
+        "UserName": str(what["user"]),
+        "WorkingDirectory": str(folder),
+        "StandardErrorPath": f"{log}/{what['name']}.log",
+        "Umask": 0o077,
+        "AbandonProcessGroup": False,
+    }
 
 
 class FilterModule:

@@ -22,6 +22,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "sync": ("to",),
 }
 KEYS = ("name", "user", "writable", "log_archive", *VERBS)
+KEEP_RUNNING = ("systemd", "launchd")
 KINDS = {
     "systemd": calendars.on_calendar,
     "cron": calendars.cron,
@@ -100,14 +101,17 @@ def archivers(
     for name, job in _named(jobs):
         if not _truth(name, job.get("log_archive", False)):
             continue
-        if kind != "systemd":
+        if kind not in KEEP_RUNNING:
             raise ScheduleError(
-                f"log_archive of {name}: {kind} is not set up to keep a service running: use systemd, or leave it "
-                "out and see that `dbfleet log-archive run` runs"
+                f"log_archive of {name}: {kind} does not keep a service running: use {' or '.join(KEEP_RUNNING)}, or "
+                "leave it out and see that `dbfleet log-archive run` runs"
             )
         file = _job_file(name, (installed or {}).get(name, '{"method": "physical"}'))
-        if file.get("method") != "physical":
-            raise ScheduleError(f"log_archive of {name}: a log archive belongs to a job with method: physical")
+        if file.get("method") != "physical" and not _has_whole_server(file):
+            raise ScheduleError(
+                f"log_archive of {name}: a log archive belongs to a job with method: physical, or of MySQL and MariaDB "
+                'to one with source.databases: ["*"]'
+            )
         settings = file.get("log_archive") or {}
         spool = settings.get("spool") if isinstance(settings, Mapping) else None
         found.append(
@@ -120,6 +124,14 @@ def archivers(
             }
         )
     return found
+
+
+def _has_whole_server(file: Mapping[str, Any]) -> bool:
+    """Whether a job's logical backups are what the log of MySQL and MariaDB begins with."""
+    source = file.get("source")
+    if not isinstance(source, Mapping) or not str(source.get("url", "")).lower().startswith(("mysql:", "mariadb:")):
+        return False
+    return source.get("databases") == ["*"] and not source.get("tables") and not source.get("exclude_tables")
 
 
 def _truth(name: str, said: Any) -> bool:

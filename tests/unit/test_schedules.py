@@ -179,12 +179,43 @@ def test_a_log_archive_is_a_service_of_its_own() -> None:
     assert {run["verb"] for run in runs(job)} == {"backup", "verify"}
 
 
+def test_a_log_archive_goes_with_logical_backups_of_a_whole_mysql_server() -> None:
+    file = {"source": {"url": "mysql://dbfleet@127.0.0.1/", "databases": ["*"]}, "repository": {"url": "/mnt/backups"}}
+    (service,) = archivers({"name": "cluster", "log_archive": True}, cluster=file)
+    assert service["writable"] == ["/mnt/backups"] and service["network"]
+
+
+def test_a_log_archive_is_a_daemon_of_launchd() -> None:
+    def daemon(**file: Any) -> Any:
+        files = plugin("filter.scheduled_files").scheduled_files(
+            [{"name": "cluster", "log_archive": True, "verify": False}],
+            host="db1",
+            kind="launchd",
+            defaults=DEFAULTS,
+            installed={"cluster": json.dumps({"method": "physical", **file})},
+            command=["/usr/local/bin/dbfleet"],
+            window="4h",
+        )
+        assert set(files) == {"dbfleet-backup-cluster", "dbfleet-archiver-cluster"}
+        return plistlib.loads(files["dbfleet-archiver-cluster"].encode())
+
+    plist = daemon()
+    assert plist["Label"] == "org.dbfleet.archiver.cluster" and plist["UserName"] == "dbfleet"
+    assert plist["ProgramArguments"] == ["/usr/local/bin/dbfleet", "log-archive", "run", "--job", "cluster"]
+    assert plist["KeepAlive"] and plist["RunAtLoad"] and plist["ThrottleInterval"] == 30
+    assert "StartCalendarInterval" not in plist
+    assert plist == daemon() != daemon(log_archive={"max_lag": 5})
+
+
 @pytest.mark.parametrize(
     ("said", "kind", "file", "words"),
     [
-        (True, "cron", {"method": "physical"}, "cron is not set up to keep a service running"),
+        (True, "cron", {"method": "physical"}, "cron does not keep a service running"),
+        (True, "task_scheduler", {"method": "physical"}, "task_scheduler does not keep a service running"),
         (True, "systemd", {"method": "logical"}, "belongs to a job with method: physical"),
         (True, "systemd", {}, "belongs to a job with method: physical"),
+        (True, "systemd", {"source": {"url": "mysql:///", "databases": ["app"]}}, "belongs to a job with"),
+        (True, "systemd", {"source": {"url": "postgresql:///", "databases": ["*"]}}, "belongs to a job with"),
         ("yes", "systemd", {"method": "physical"}, "'yes' is neither true nor false"),
     ],
 )
