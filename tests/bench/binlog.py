@@ -57,7 +57,7 @@ def measure(server: object, scratch: Path, asked: argparse.Namespace) -> None:
     wait_for(lambda: end_of(repository) is not None)
     begin = position(ask)
     stop = threading.Event()
-    clients = [threading.Thread(target=load, args=(server, asked.row_bytes, stop)) for _ in range(asked.clients)]
+    clients = [threading.Thread(target=load, args=(server, asked.row_bytes, stop)) for _number in range(asked.clients)]
     for client in clients:
         client.start()
     behind, began = [], time.monotonic()
