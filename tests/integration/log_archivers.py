@@ -46,6 +46,7 @@ def archiver_command(job: Job, state: Path, *more: str) -> subprocess.Popen[byte
     assert job.source is not None
     words = ["log-archive", "run", "--name", job.name, "--source", job.source.url, "--repository", job.repository.url]
     words += ["--log-archive-max-lag", "1s", *more]
+    words += ["--source-tools", job.source.tools] if job.source.tools else []
     environ = {**os.environ, "PYTHONPATH": str(ROOT / "plugins" / "module_utils"), "DBFLEET_STATE_DIR": str(state)}
     return subprocess.Popen(
         [sys.executable, "-m", "dbfleet", *words], env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

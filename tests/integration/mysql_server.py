@@ -43,6 +43,14 @@ class AnyServer:
     tools: str | None = None  # their folder, where it is not on the PATH
     scratch: str | None = None  # where trials are, when the engine cannot start a server of this kind itself
 
+    def start(self) -> None:
+        """Start it again."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """As a crash does."""
+        raise NotImplementedError
+
     def connect(self, database: str | None = None, **options: Any) -> Any:
         return pymysql.connect(**{"user": "root", "autocommit": True, "database": database, **self.at(), **options})
 

@@ -17,12 +17,13 @@ import pytest
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
 from ansible_runs import PYTHON, Ansible, lay_out  # noqa: E402
+from binlog_conformance import position, wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
 from mysql_copies import copied, data_of, everything, job_of, started  # noqa: E402
 from mysql_server import Server, own_state  # noqa: E402
 from rooms import a_room  # noqa: E402
-from test_binlog_archive import log_job, position, wait_until_kept  # noqa: E402
+from test_binlog_archive import log_job  # noqa: E402
 
 from dbfleet.cli import main  # noqa: E402
 from dbfleet.databases.logs import Wanted  # noqa: E402

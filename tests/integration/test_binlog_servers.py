@@ -16,11 +16,11 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
+from binlog_conformance import wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
 from mysql_copies import copied, everything  # noqa: E402
 from mysql_server import Server, content, job_of, own_state  # noqa: E402
-from test_binlog_archive import wait_until_kept  # noqa: E402
 from test_binlog_recovery import History, Mark, act, found, marked  # noqa: E402
 
 from dbfleet.errors import DamagedError, DbfleetError, RefusedError, UsageError  # noqa: E402

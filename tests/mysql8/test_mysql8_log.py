@@ -7,22 +7,22 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("mysql_server")
+pytest.register_assert_rewrite("mysql_server", "binlog_conformance")
 
+from binlog_conformance import BinlogConformance, BinlogLab, position, wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
 from mysql8_server import Mysql8, job_for  # noqa: E402
 from mysql_server import content, own_state  # noqa: E402
-from test_binlog_archive import kept_up_to, position  # noqa: E402
-from waiting import wait_until  # noqa: E402
 
 from dbfleet.databases.logs import Wanted  # noqa: E402
 from dbfleet.errors import RefusedError  # noqa: E402
-from dbfleet.model import Job, LogSettings  # noqa: E402
+from dbfleet.model import Job, LogSettings, Repository  # noqa: E402
 from dbfleet.operations.log_search import find  # noqa: E402
 from dbfleet.operations.log_status import status  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
@@ -60,6 +60,39 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 
 
+def whole(server: Mysql8, folder: Path) -> Job:
+    """A logical backup of everything on the server, whose log is kept."""
+    return job_for(replace(server.source(""), databases=("*",)), folder, log_archive=LogSettings(max_lag=1))
+
+
+class Mysql8Lab(BinlogLab):
+    def __init__(self, server: Mysql8) -> None:
+        self.server = server
+        self._folder = server.folder
+        self._job = whole(server, server.folder)
+
+    def job(self, repository: Path) -> Job:
+        return replace(self._job, repository=Repository(str(repository)))
+
+    def data(self) -> Path:
+        return self._folder / "data"
+
+    def write(self, number: int, rows: int = 200) -> None:
+        seq = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows})"
+        self.server.script("app", f"CREATE TABLE noise{number} AS {seq} SELECT n, repeat('{number}', 50) AS t FROM s")
+
+
+class TestMysql8(BinlogConformance):
+    @pytest.fixture
+    def lab(self) -> Iterator[BinlogLab]:
+        server = Mysql8()
+        try:
+            server.script("", "CREATE DATABASE app")
+            yield Mysql8Lab(server)
+        finally:
+            server.remove()
+
+
 @dataclass(frozen=True)
 class History:
     """A server whose log is kept, a backup of it, and what it was just before the damage."""
@@ -81,8 +114,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
         try:
             server.script("", "CREATE DATABASE app")
             server.script("app", *TABLES)
-            source = replace(server.source(""), databases=("*",))
-            yield _history(server, job_for(source, folder, log_archive=LogSettings(max_lag=1)))
+            yield _history(server, whole(server, folder))
         finally:
             server.remove()
 
@@ -104,7 +136,7 @@ def _history(server: Mysql8, job: Job) -> History:
         time.sleep(1.1)
         server.script("app", "SET binlog_transaction_compression = ON", "DELETE FROM items")
         server.script("", "DROP DATABASE later")
-        wait_until(lambda: kept_up_to(job) == position(server), 120)
+        wait_until_kept(job, server)
     return History(server, job, *told)
 
 
