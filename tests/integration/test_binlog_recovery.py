@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("mysql_server", "mysql_copies")
+pytest.register_assert_rewrite("mysql_server", "mysql_copies", "binlog_conformance")
 
 from ansible_runs import PYTHON, Ansible, lay_out  # noqa: E402
 from binlog_conformance import position, wait_until_kept  # noqa: E402

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 import time
@@ -14,8 +15,9 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("mysql_server", "mysql_copies")
+pytest.register_assert_rewrite("mysql_server", "mysql_copies", "binlog_conformance")
 
+from ansible_runs import PYTHON, Ansible, lay_out  # noqa: E402
 from binlog_conformance import wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
@@ -128,6 +130,31 @@ def test_all_the_log_there_is(history: History) -> None:
         to(server, history.job, Target("end", "latest"))
         assert content(server, "app") == everything(history.server)
         assert "later" not in server.databases()
+
+
+def test_the_playbook_does_it(history: History, tmp_path: Path) -> None:
+    job, (mark,) = history.job, history.marks
+    assert job.source is not None
+    with empty() as server:
+        variables = {
+            "dbfleet_jobs": [
+                {
+                    "name": "app",
+                    "source": {"url": job.source.url, "databases": ["*"]},
+                    "repository": {"url": job.repository.url},
+                    "limits": {"min_free": "0"},
+                }
+            ],
+            "dbfleet_hosts": "localhost",
+            "ansible_python_interpreter": PYTHON,
+            "dbfleet_to": server.url(""),
+            "dbfleet_target": {"gtid": mark.gtid},
+        }
+        ansible = Ansible(tmp_path, lay_out(tmp_path / "collections"))
+        ansible.playbook("dbfleet.recovery.restore", "-e", json.dumps(variables), "--check").good()
+        assert "app" not in server.databases()
+        ansible.playbook("dbfleet.recovery.restore", "-e", json.dumps(variables)).good()
+        assert_is(server, mark)
 
 
 def test_status_and_prune_know_that_the_log_is_needed(history: History, tmp_path: Path) -> None:

@@ -192,3 +192,10 @@ def test_long_reasons_and_notes_are_wrapped_at_spaces() -> None:
     for lines in (render.pruned(facts, False, PLAIN), render.document({"note": ", ".join(reasons)})):
         assert max(map(len, lines)) <= 80
         assert " ".join(" ".join(lines).split()).count("keep_daily") == 9
+
+
+def test_a_plan_says_nothing_of_what_there_is_not() -> None:
+    recovery = {"target": "the end of the log", "timeline": None, "log_files": 1, "log_bytes": 2048}
+    text = "\n".join(render.plan({"backup": "app_backup_20260101_000000", "replaces": False, "recovery": recovery}))
+    assert "target the end of the log, log files 1, log 2.0 KiB" in text
+    assert "timeline" not in text and "replaces  no" in text

@@ -198,7 +198,8 @@ def _fact(key: str, value: Any) -> str:
     if isinstance(value, (int, float)) and key.endswith("_seconds"):
         return show_duration(value)
     if isinstance(value, Mapping):
-        return ", ".join(f"{_words(str(name))} {_fact(str(name), item)}" for name, item in value.items())
+        told = ((_words(str(name)), _fact(str(name), item)) for name, item in value.items())
+        return ", ".join(f"{words} {fact}" for words, fact in told if fact)
     if isinstance(value, (list, tuple)):
         return ", ".join(_fact(key, item) for item in value)
     return str(value)

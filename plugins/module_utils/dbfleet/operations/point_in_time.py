@@ -66,7 +66,7 @@ def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) 
         form.require(target, reach.backup)
         if _is_within(form, shelf, reach, target):
             return _plan(job, store, form, shelf, reach, target)
-    raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(form, candidates))
+    raise RefusedError(f"{target} cannot be reached{_why(target)}", _what_can(form, candidates, target))
 
 
 def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
@@ -113,12 +113,15 @@ def _why(target: Target) -> str:
     return ""
 
 
-def _what_can(form: LogFormat, candidates: list[Reach]) -> str:
+def _what_can(form: LogFormat, candidates: list[Reach], target: Target) -> str:
     if not candidates:
         return f"no backup is followed by log: take {form.begins_with} while the archiver runs"
     told = [_span(reach.earliest, reach.latest, reach) for reach in candidates[-3:]]
     more = f" (and {len(candidates) - 3} earlier backups)" if len(candidates) > 3 else ""
-    return f"what can be reached: {'; '.join(told)}{more}"
+    latest = max((reach.latest for reach in candidates if reach.latest is not None), default=None)
+    beyond = target.moment is not None and latest is not None and latest < target.moment
+    end = "; the end of the log is the time latest" if beyond else ""
+    return f"what can be reached: {'; '.join(told)}{more}{end}"
 
 
 def _span(earliest: datetime, latest: Optional[datetime], reach: Reach) -> str:
