@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from log_archivers import archiver  # noqa: E402
 from mysql_copies import copied, everything  # noqa: E402
 from mysql_server import Server, content, job_of, own_state  # noqa: E402
 from test_binlog_recovery import History, Mark, act, found, marked  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 from dbfleet.errors import DamagedError, DbfleetError, RefusedError, UsageError  # noqa: E402
 from dbfleet.model import Job, LogSettings  # noqa: E402
@@ -218,6 +220,36 @@ def test_a_statement_that_cannot_be_applied_is_named_and_leaves_nothing(tmp_path
             error = refusal(job, other, Target("end", "latest"))
             assert isinstance(error, RefusedError) and "Unknown storage engine" in error.message
             assert other.databases() == SYSTEM
+    finally:
+        server.remove()
+
+
+def test_a_server_that_dies_under_the_log_is_told_and_has_to_be_emptied(tmp_path: Path) -> None:
+    server = copied("--binlog-format=ROW")
+    try:
+        job = whole(server, tmp_path / "backups")
+        with archiver(job):
+            made(job)
+            for number in range(30):
+                server.script("app", f"CREATE TABLE n{number} AS SELECT seq, repeat('x', 200) AS t FROM seq_1_to_20000")
+            wait_until_kept(job, server)
+        with empty() as other:
+
+            def kill_it() -> None:
+                asked = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'app' AND table_name = 'n3'"
+                wait_until(lambda: other.ask(asked))
+                other.kill()
+
+            thread = threading.Thread(target=kill_it)
+            thread.start()
+            with pytest.raises(DbfleetError) as caught:
+                to(other, job, Target("end", "latest"))
+            thread.join()
+            assert "the log that follows" in caught.value.message or "stopped reading" in caught.value.message
+            assert "could not be removed" in caught.value.message and "before another try" in caught.value.remedy
+            other.start()
+            again = refusal(job, other, Target("end", "latest"))
+            assert isinstance(again, RefusedError) and "has databases (app" in again.message
     finally:
         server.remove()
 
