@@ -281,7 +281,7 @@ options:
     suboptions:
       max_lag:
         description:
-          - How old what the log archive lacks may become; the unfinished log file is stored again this often.
+          - How old what the log archive lacks may become; what is new in the unfinished log file is stored this often.
           - The default is V(10) seconds.
         type: str
       slot:

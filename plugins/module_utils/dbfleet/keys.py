@@ -211,7 +211,7 @@ KEYS = (
     Key(
         "log_archive.max_lag",
         "duration",
-        "How old what the log archive lacks may become: the unfinished log file is stored again this often.",
+        "How old what the log archive lacks may become: what is new in the unfinished log file is stored this often.",
         default=10,
         minimum=1,
     ),
