@@ -27,6 +27,7 @@ from mysql_server import Server, content, job_of, own_state  # noqa: E402
 from test_binlog_recovery import History, Mark, act, found, marked  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
+from dbfleet.databases.mysql.takeover import take_over_whole  # noqa: E402
 from dbfleet.errors import DamagedError, DbfleetError, RefusedError, UsageError  # noqa: E402
 from dbfleet.model import Job, LogSettings  # noqa: E402
 from dbfleet.operations.log_status import status  # noqa: E402
@@ -125,6 +126,20 @@ def test_a_server_comes_back_to_a_position_a_transaction_and_just_before_the_dam
             assert report.recovered["stopped"].startswith("at binlog.")
             assert server.ask("SELECT @@event_scheduler") == [("ON",)]
             assert any("SELECT" in str(row) for row in server.ask("SHOW GRANTS FOR u9@localhost"))
+
+
+def test_events_are_off_before_they_are_there(history: History, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ran between its restore and the log would do what the log tells once more."""
+    seen = []
+
+    def take_over(all_built: Any, users: Any) -> Any:
+        seen.append(all_built[0].session.variable("event_scheduler"))
+        return take_over_whole(all_built, users)
+
+    monkeypatch.setattr("dbfleet.databases.mysql.restoration.take_over_whole", take_over)
+    with empty("--event-scheduler=ON") as server:
+        to(server, history.job, Target("end", "latest"))
+        assert seen == ["OFF"] and server.ask("SELECT @@event_scheduler") == [("ON",)]
 
 
 def test_all_the_log_there_is(history: History) -> None:
@@ -233,7 +248,7 @@ def test_a_server_that_dies_under_the_log_is_told_and_has_to_be_emptied(tmp_path
             for number in range(30):
                 server.script("app", f"CREATE TABLE n{number} AS SELECT seq, repeat('x', 200) AS t FROM seq_1_to_20000")
             wait_until_kept(job, server)
-        with empty() as other:
+        with empty("--event-scheduler=ON") as other:
 
             def kill_it() -> None:
                 asked = "SELECT 1 FROM information_schema.tables WHERE table_schema = 'app' AND table_name = 'n3'"

@@ -38,8 +38,8 @@ def tables_of(address: Address, *, system: bool = False) -> list[Name]:
     return names if system else [name for name in names if name[0].lower() not in SYSTEM]
 
 
-def check_tables(address: Address, parallel: int) -> list[str]:
-    """What ``CHECK TABLE`` finds in any table, one line each."""
+def check_tables(address: Address, parallel: int, *, system: bool = True) -> list[str]:
+    """What ``CHECK TABLE`` finds in any table, one line each; without ``system`` not in the server's own."""
 
     def check(session: Session, name: Name) -> list[str]:
         answer = session.rows(f"CHECK TABLE {quoted(name[0])}.{quoted(name[1])}")
@@ -53,7 +53,9 @@ def check_tables(address: Address, parallel: int) -> list[str]:
                 found.append(f"table {shown(name)}: {text}")
         return found
 
-    return sorted(line for lines in _each(address, tables_of(address, system=True), parallel, check) for line in lines)
+    return sorted(
+        line for lines in _each(address, tables_of(address, system=system), parallel, check) for line in lines
+    )
 
 
 def measure_again(address: Address, against: Proof, parallel: int) -> Proof:

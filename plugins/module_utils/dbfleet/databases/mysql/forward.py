@@ -6,8 +6,8 @@ source: the log may name any database and account, so it is applied where there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, RefusedError, ToolError, UsageError
@@ -27,7 +27,7 @@ from .trial import TrialServer
 FIRST = b"FLUSH PRIVILEGES;\n"
 REMEDY = "restore to an earlier moment, or from another backup"
 LONG = "SET SESSION wait_timeout = 31536000"  # seconds: as long as the replay takes
-EVENTS_OFF = "SET GLOBAL event_scheduler = OFF"
+EVENTS_OFF, EVENTS_ON = ("SET GLOBAL event_scheduler = OFF", "SET GLOBAL event_scheduler = ON")
 
 
 def forward_directory(
@@ -51,7 +51,7 @@ def forward_directory(
         done = Replay(recovery, reader, (client.path, "--no-defaults", *there), folder, first=FIRST).run()
         running.shut_down(session)
     with server() as running, Session(running.address) as session:
-        _require_sound(running.address, parallel)
+        _require_sound(check_tables(running.address, parallel))
         running.shut_down(session)
     return done
 
@@ -104,27 +104,28 @@ def require_own_server(session: Session, address: Address, request: RestoreReque
 def forward_server(
     session: Session, tools: Tools, reader: Tool, folder: str, parallel: int, recovery: Recovery
 ) -> Recovered:
-    """Apply the log to the server of ``session``, which was filled; on any failure drop what is in it."""
+    """Apply the log to the server of ``session``, which was filled; on any failure drop what is in it.
+
+    Needs :func:`events_off`.
+    """
+    client = (tools.client.path, f"--defaults-file={tools.option_file}")
     try:
-        with _events_off(session):
-            client = (tools.client.path, f"--defaults-file={tools.option_file}")
-            done = Replay(recovery, reader, client, folder).run()
-        _require_sound(session.address, parallel)
+        done = Replay(recovery, reader, client, folder).run()
+        _require_sound(check_tables(session.address, parallel, system=False))
     except BaseException as error:
         _empty(session, error)
         raise
     return done
 
 
-def _require_sound(address: Address, parallel: int) -> None:
-    damage = check_tables(address, parallel)
+def _require_sound(damage: Sequence[str]) -> None:
     if damage:
         raise DamagedError(damage[0], REMEDY)
 
 
 @contextmanager
-def _events_off(session: Session) -> Iterator[None]:
-    """No event of what was restored may run while the log tells what events did."""
+def events_off(session: Session) -> Iterator[None]:
+    """No event of what is restored may run before the log has told what events did."""
     if session.variable("event_scheduler") != "ON":
         yield
         return
@@ -137,8 +138,11 @@ def _events_off(session: Session) -> Iterator[None]:
         ) from error
     try:
         yield
-    finally:
-        session.run(EVENTS_OFF.replace("OFF", "ON"))
+    except BaseException:
+        with suppress(DbfleetError):  # the server may be what failed
+            session.run(EVENTS_ON)
+        raise
+    session.run(EVENTS_ON)
 
 
 def _empty(session: Session, error: BaseException) -> None:

@@ -14,7 +14,7 @@ from ..base import Restoration, RestoreRequest, TakenOver
 from ..logs import Recovered, Recovery
 from . import indexes
 from .address import FORMS, Address
-from .forward import forward_server, require_own_server
+from .forward import events_off, forward_server, require_own_server
 from .load import load_rows, run_client
 from .measure import measure
 from .objects import Table, digest_of, read_definitions, read_objects
@@ -252,10 +252,10 @@ class MysqlRestoration(Restoration):
 
     def recover(self, recovery: Recovery) -> Recovered:
         """Apply the binary log, once everything has the name that the log gives it; see :func:`forward_server`."""
-        taken = self.take_over()
-        done = forward_server(
-            self._session, self._tools, self._reader, self._request.folder(), self._request.limits.parallel, recovery
-        )
+        folder, parallel = self._request.folder(), self._request.limits.parallel
+        with events_off(self._session):
+            taken = self.take_over()
+            done = forward_server(self._session, self._tools, self._reader, folder, parallel, recovery)
         self._taken = replace(taken, notes=(*taken.notes, *done.notes))
         return done
 
