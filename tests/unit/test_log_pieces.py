@@ -158,6 +158,21 @@ def test_a_file_that_was_begun_anew_is_stored_from_its_beginning() -> None:
         assert len(one.shelf().pieces(NAME)) == 1
 
 
+def test_a_copy_is_mended_where_a_piece_of_it_is_lost() -> None:
+    with lab() as one:
+        for size in (5000, 1000, 200):
+            one.grow(size)
+            one.ship()
+        one.copy()
+        first, second, last = one.shelf(1).pieces(NAME)
+        for file in (first.file, first.artifact.file):
+            one.stores[1].remove(file)
+        assert NAME not in one.shelf(1).unfinished()
+        assert [one.shelf(1).holds(record) for record in (first, second, last)] == [False, True, True]
+        one.copy()
+        assert one.kept(1) == one.kept()
+
+
 def test_what_a_kill_leaves_is_made_good() -> None:
     """Between the longer piece and the removal of those that it holds; with a piece that is missing."""
     with lab() as one:

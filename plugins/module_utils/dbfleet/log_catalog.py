@@ -145,6 +145,13 @@ class LogShelf:
         """
         return [self._read(name, piece) for piece in self._kept(name)]
 
+    def holds(self, record: LogRecord) -> bool:
+        """Whether this very record is here as well; one that cannot be read is not."""
+        if record.file.rpartition("/")[2] not in self.files:
+            return False
+        known = self._try(record.name, record.piece)
+        return known is not None and known.digest == record.digest
+
     def _kept(self, name: str) -> Sequence[Optional[Piece]]:
         """What the file ``name`` is kept in."""
         if name in self._finished:

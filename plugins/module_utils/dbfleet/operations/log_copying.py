@@ -110,8 +110,7 @@ def _plan(here: LogShelf, there: LogShelf, backups: Collection[Manifest]) -> _Pl
             if _is_there(here, there, name):
                 plan.present += 1
             else:
-                known = _digests(there, name)
-                plan.going += [record for record in here.pieces(name) if record.digest not in known]
+                plan.going += [record for record in here.pieces(name) if not there.holds(record)]
         except RefusedError as error:
             plan.findings.append(Finding(name, error.message, error.remedy))
         except TROUBLE as error:
@@ -167,14 +166,6 @@ def _is_there(here: LogShelf, there: LogShelf, name: str) -> bool:
             size = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {artifact.size_bytes}"
             raise RefusedError(f"at the target: {artifact.file} {size}", AGAIN)
     return True
-
-
-def _digests(there: LogShelf, name: str) -> set[str]:
-    """Of the records that the target has of a file; what cannot be read there comes anew."""
-    try:
-        return {record.digest for record in there.pieces(name)}
-    except TROUBLE:
-        return set()
 
 
 def _looks_alike(here: LogShelf, there: LogShelf, name: str) -> bool:
