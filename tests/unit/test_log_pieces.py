@@ -123,7 +123,7 @@ def test_what_is_kept_is_what_was_written_in_few_pieces(sizes: list[int], chance
                 assert one.kept(1) == whole
             if chance.random() < 0.1:
                 one.shipper = one.fresh()
-            assert one.stored <= len(whole) * (math.log2(number + 1) + 2)
+            assert one.stored <= len(whole) * (math.log(number + 1, 1.5) + 2)
         one.grow(20, ROTATE)
         one.ship(finished=True)
         one.copy()
@@ -139,6 +139,15 @@ def test_growing_steadily_stores_every_byte_a_few_times() -> None:
             one.grow(1000)
             one.ship()
         assert one.stored < 8 * one.path.stat().st_size
+        assert one.kept() == one.path.read_bytes()
+
+
+def test_less_and_less_is_kept_in_few_pieces_as_well() -> None:
+    with lab() as one:
+        for number in range(200):
+            one.grow(4000 - number)
+            one.ship()
+            assert len(one.shelf().pieces(NAME)) <= math.log2(one.path.stat().st_size) + 1
         assert one.kept() == one.path.read_bytes()
 
 

@@ -128,8 +128,8 @@ class Shipper:
     def _piece(self, name: str, path: str, used: int) -> Optional[Piece]:
         """What of a growing file with ``used`` bytes is stored now; ``None`` where all of it is kept.
 
-        That is what is new, and together with it the pieces before that are not longer: there are never many, and
-        every byte is stored a few times only, however often the file has grown.
+        That is what is new, and together with it the pieces before that are not twice as long: each one that stays
+        is, so there are never many, and a piece grows by half at least whenever its bytes are stored anew.
         """
         try:
             kept = self.shelf.pieces(name) if name in self.shelf.unfinished() else []
@@ -142,7 +142,7 @@ class Shipper:
         if kept and not _goes_on(kept[-1], path):
             return Piece(0, used)
         for piece in reversed(pieces):
-            if piece.length > used - first:
+            if piece.length >= 2 * (used - first):
                 break
             first = piece.first
         return Piece(first, used)
