@@ -146,7 +146,7 @@ def scheduled_files(
             limits = [("--limits-timeout", f"{end}m" if end else ""), ("--limits-lock-wait", lock_wait)]
             line = [*command, *run["arguments"], *(str(word) for limit in limits if limit[1] for word in limit)]
             if kind == "launchd":
-                files[run["name"]] = _plist(run, line, nice, folder, log or "/var/log")
+                files[run["name"]] = _plist(run, line, nice, folder, log)
             else:
                 files[run["name"]] = _task(
                     run,
@@ -164,7 +164,7 @@ def scheduled_files(
             for one in archivers(jobs, kind=kind, defaults=defaults, installed=installed):
                 line = [*command, *one["arguments"]]
                 text = str((installed or {}).get(one["job"], ""))
-                files[one["name"]] = _archiver_plist(one, line, text, folder, log or "/var/log")
+                files[one["name"]] = _archiver_plist(one, line, text, folder, log)
     except (ScheduleError, CalendarError) as error:
         raise AnsibleFilterError(str(error)) from error
     return files
@@ -212,7 +212,7 @@ def _daemon(what: dict[str, Any], verb: str, line: list[str], folder: str, log: 
         "ProgramArguments": [str(word) for word in line],
         "UserName": str(what["user"]),
         "WorkingDirectory": str(folder),
-        "StandardErrorPath": f"{log}/{what['name']}.log",
+        "StandardErrorPath": f"{log or '/var/log'}/{what['name']}.log",
         "Umask": 0o077,
         "AbandonProcessGroup": False,
     }

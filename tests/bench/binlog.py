@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--max-lag", type=int, default=10)
     parser.add_argument("--row-bytes", type=int, default=1000)
     asked = parser.parse_args()
-    from mysql_server import Server
+    from mysql_server import Server  # contest says where it is
 
     server = Server("--binlog-format=ROW", "--innodb-buffer-pool-size=512M")
     with tempfile.TemporaryDirectory(prefix="dbfleet-bench-", dir="/var/tmp") as folder:
@@ -44,6 +44,8 @@ def main() -> None:
 
 def measure(server: object, scratch: Path, asked: argparse.Namespace) -> None:
     """Load, archive, compare."""
+    from waiting import wait_until
+
     ask = server.ask  # type: ignore[attr-defined]
     ask("CREATE DATABASE app")
     ask("CREATE TABLE app.written(id BIGINT PRIMARY KEY AUTO_INCREMENT, t TEXT)")
@@ -54,7 +56,7 @@ def measure(server: object, scratch: Path, asked: argparse.Namespace) -> None:
     words += ["--repository", str(repository), "--log-archive-max-lag", f"{asked.max_lag}s"]
     state = {**os.environ, "DBFLEET_STATE_DIR": str(scratch / "state")}
     archiver = subprocess.Popen(words, env=state, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: end_of(repository) is not None)
+    wait_until(lambda: end_of(repository) is not None)
     begin = position(ask)
     stop = threading.Event()
     clients = [threading.Thread(target=load, args=(server, asked.row_bytes, stop)) for _number in range(asked.clients)]
@@ -68,7 +70,7 @@ def measure(server: object, scratch: Path, asked: argparse.Namespace) -> None:
     for client in clients:
         client.join()
     written, took, ended = position(ask) - begin, time.monotonic() - began, time.monotonic()
-    wait_for(lambda: (end_of(repository) or 0) >= position(ask))
+    wait_until(lambda: (end_of(repository) or 0) >= position(ask), 600)
     caught_up = time.monotonic() - ended
     archiver.send_signal(signal.SIGTERM)
     archiver.wait()
@@ -105,12 +107,6 @@ def end_of(repository: Path) -> "int | None":
         return sum(record.artifact.raw_size_bytes for name in names for record in shelf.pieces(name))
     except (DbfleetError, ValueError, OSError):  # nothing yet, or a piece that is being replaced
         return None
-
-
-def wait_for(ready: object) -> None:
-    """Until ``ready`` says so."""
-    while not ready():  # type: ignore[operator]
-        time.sleep(0.1)
 
 
 if __name__ == "__main__":

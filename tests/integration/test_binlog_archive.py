@@ -51,18 +51,19 @@ def write(server: Server, number: int, rows: int = 200) -> None:
 
 
 class MariadbLab(BinlogLab):
+    server: Server
+
     def __init__(self, server: Server) -> None:
         self.server = server
-        self._server = server
 
     def job(self, repository: Path) -> Job:
-        return log_job(self._server, repository)
+        return log_job(self.server, repository)
 
     def data(self) -> Path:
-        return data_of(self._server)
+        return data_of(self.server)
 
     def write(self, number: int, rows: int = 200) -> None:
-        write(self._server, number, rows)
+        write(self.server, number, rows)
 
 
 class TestMariadb(BinlogConformance):

@@ -22,7 +22,7 @@ from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
 from mysql_copies import copied, data_of, everything, job_of, started  # noqa: E402
 from mysql_server import Server, own_state  # noqa: E402
-from rooms import a_room  # noqa: E402
+from rooms import a_room, damage  # noqa: E402
 from test_binlog_archive import log_job  # noqa: E402
 
 from dbfleet.cli import main  # noqa: E402
@@ -210,9 +210,7 @@ def test_damaged_log_is_found_and_leaves_nothing(history: History, tmp_path: Pat
     shutil.copytree(history.job.repository.url, backups)
     job = job_of(history.server, backups, proof=history.job.proof)
     damaged = sorted(backups.glob("app_log/*/*.zst"))[-2]
-    data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 1
-    damaged.write_bytes(data)
+    damage(damaged, "middle")
     error = refusal(job, Target("end", "latest"))
     assert isinstance(error, DamagedError) and damaged.name in error.message
 

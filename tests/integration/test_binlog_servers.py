@@ -24,6 +24,7 @@ from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
 from mysql_copies import copied, everything  # noqa: E402
 from mysql_server import Server, content, job_of, own_state  # noqa: E402
+from rooms import damage  # noqa: E402
 from test_binlog_recovery import History, Mark, act, found, marked  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
@@ -112,12 +113,12 @@ def assert_is(server: Server, mark: Mark) -> None:
 def test_a_server_comes_back_to_a_position_a_transaction_and_just_before_the_damage(history: History) -> None:
     job, (mark,) = history.job, history.marks
     moment = datetime.fromtimestamp(mark.second, timezone.utc)
-    damage = found(job, ["delete"], "app.items")[-1]
+    delete = found(job, ["delete"], "app.items")[-1]
     targets = (
         target_of(position=mark.position),
         target_of(gtid=mark.gtid),
         Target("time", "", moment),
-        target_of(gtid=damage["transaction"], inclusive=False),
+        target_of(gtid=delete["transaction"], inclusive=False),
     )
     for target in targets:
         with empty("--event-scheduler=ON") as server:
@@ -174,7 +175,7 @@ def test_the_playbook_does_it(history: History, tmp_path: Path) -> None:
         assert_is(server, mark)
 
 
-def test_status_and_prune_know_that_the_log_is_needed(history: History, tmp_path: Path) -> None:
+def test_status_and_prune_know_that_the_log_is_needed(history: History) -> None:
     told = status(history.job)["log_archive"]
     (reach,) = told["backups"]
     assert reach["missing"] is None and not [one for one in told["findings"] if "take" in one["problem"]]
@@ -215,9 +216,7 @@ def test_damaged_log_leaves_nothing(history: History, tmp_path: Path) -> None:
     backups = tmp_path / "copy"
     shutil.copytree(history.job.repository.url, backups)
     damaged = sorted(backups.glob("app_log/*/*.zst"))[-1]
-    data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 1
-    damaged.write_bytes(data)
+    damage(damaged, "middle")
     with empty() as server:
         error = refusal(whole(history.server, backups), server, Target("end", "latest"))
     assert isinstance(error, DamagedError) and damaged.name in error.message

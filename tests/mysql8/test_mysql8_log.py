@@ -66,16 +66,16 @@ def whole(server: Mysql8, folder: Path) -> Job:
 
 
 class Mysql8Lab(BinlogLab):
+    server: Mysql8
+
     def __init__(self, server: Mysql8) -> None:
         self.server = server
-        self._folder = server.folder
-        self._job = whole(server, server.folder)
 
     def job(self, repository: Path) -> Job:
-        return replace(self._job, repository=Repository(str(repository)))
+        return replace(whole(self.server, repository.parent), repository=Repository(str(repository)))
 
     def data(self) -> Path:
-        return self._folder / "data"
+        return self.server.folder / "data"
 
     def write(self, number: int, rows: int = 200) -> None:
         seq = f"WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {rows})"

@@ -76,7 +76,8 @@ class LogShelf:
 
     def length(self, name: str) -> Optional[int]:
         """Up to which byte an unfinished file is kept; ``None`` for a finished one."""
-        return None if name in self._finished else beginning(self._parts[name])[-1].end
+        last = self._kept(name)[-1]
+        return None if last is None else last.end
 
     def superseded(self, only: Optional[str] = None) -> Iterator[LogRecord]:
         """Pieces that others hold, or the finished file does; of the file ``only``, if it is given.
@@ -151,6 +152,14 @@ class LogShelf:
             return False
         known = self._try(record.name, record.piece)
         return known is not None and known.digest == record.digest
+
+    def misfit(self, record: LogRecord) -> str:
+        """What is wrong with the artifact of ``record`` by the listing: it is missing, or of another size."""
+        entry = self.files.get(record.artifact.file.rpartition("/")[2])
+        if entry is None:
+            return "is missing"
+        wanted = record.artifact.size_bytes
+        return "" if entry.size_bytes == wanted else f"has {entry.size_bytes} bytes, not {wanted}"
 
     def _kept(self, name: str) -> Sequence[Optional[Piece]]:
         """What the file ``name`` is kept in."""

@@ -160,11 +160,9 @@ def _is_there(here: LogShelf, there: LogShelf, name: str) -> bool:
         records = there.pieces(name) if not _looks_alike(here, there, name) else []
     except (DamagedError, manifests.NewerSchemaError) as error:
         raise RefusedError(f"at the target: {error.message}", AGAIN) from error
-    for artifact in (record.artifact for record in records):
-        entry = there.files.get(artifact.file.rpartition("/")[2])
-        if entry is None or entry.size_bytes != artifact.size_bytes:
-            size = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {artifact.size_bytes}"
-            raise RefusedError(f"at the target: {artifact.file} {size}", AGAIN)
+    for record in records:
+        if problem := there.misfit(record):
+            raise RefusedError(f"at the target: {record.artifact.file} {problem}", AGAIN)
     return True
 
 

@@ -65,8 +65,6 @@ def fetch(job: Job, name: str, path: str) -> dict[str, Any]:
         )
     store = open_repository(job)
     shelf = choose_shelf(job, store, form, name)
-    if name not in shelf.names() and name not in shelf.unfinished():
-        raise NotFoundError(f"the log archive of {job.name} has no {name}", "see `dbfleet log-archive status`")
     pieces = shelf.pieces(name)
     write_file(job, store, pieces, path)
     return {"fetched": {"name": name, "finished": pieces[-1].finished, "size_bytes": os.path.getsize(path)}}

@@ -211,15 +211,13 @@ def _misfits(shelf: LogShelf) -> Iterator[Finding]:
     """Log files whose artifact is missing or of another size."""
     for name in sorted([*shelf.names(), *shelf.unfinished()]):
         try:
-            artifacts = [record.artifact for record in shelf.pieces(name)]
+            pieces = shelf.pieces(name)
         except DbfleetError as error:
             yield Finding(name, error.message, error.remedy)
             continue
-        for artifact in artifacts:
-            entry = shelf.files.get(artifact.file.rpartition("/")[2])
-            if entry is None or entry.size_bytes != artifact.size_bytes:
-                problem = "is missing" if entry is None else f"has {entry.size_bytes} bytes, not {artifact.size_bytes}"
-                yield Finding(name, f"{artifact.file} {problem}", _after_gap(name))
+        for record in pieces:
+            if problem := shelf.misfit(record):
+                yield Finding(name, f"{record.artifact.file} {problem}", _after_gap(name))
 
 
 def _after_gap(name: str) -> str:

@@ -72,8 +72,7 @@ def plan(job: Job, store: Store, catalog: Catalog, wanted: str, target: Target) 
 def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach, target: Target) -> Plan:
     records = tuple(_until(shelf, reach, target))
     for record in records:
-        entry = shelf.files.get(record.artifact.file.rpartition("/")[2])
-        if entry is None or entry.size_bytes != record.artifact.size_bytes:
+        if shelf.misfit(record):
             raise RefusedError(
                 f"{target} cannot be reached: {record.artifact.file} is missing or has another size",
                 "push it again, or restore to a moment before it",
@@ -93,9 +92,10 @@ def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach
 def _until(shelf: LogShelf, reach: Reach, target: Target) -> Iterator[LogRecord]:
     """The log files up to the one that holds the target, where their times tell; those in pieces piece by piece."""
     for name in reach.line.names:
-        yield from shelf.pieces(name)
-        record = shelf.record(name)
-        if target.moment is not None and record.first_time is not None and record.first_time > target.moment:
+        pieces = shelf.pieces(name)
+        yield from pieces
+        begun = pieces[-1].first_time
+        if target.moment is not None and begun is not None and begun > target.moment:
             return
 
 

@@ -151,7 +151,6 @@ class _Work:
     notes: tuple[str, ...] = ()
     recovered: Optional[dict[str, Any]] = None
     tablespaces: Mapping[str, str] = {}
-    recovers = False
 
     def __init__(self, job: Job, target: Source, tables: Sequence[str], replace: bool, progress: Progress) -> None:
         self.job = job
@@ -205,7 +204,7 @@ class _Work:
                 limits=self.job.limits,
                 origin=self.origin,
                 tablespaces=self.tablespaces,
-                recovers=self.recovers,
+                recovers=self.recovery() is not None,
             )
             database = self.database()
             if self.tablespaces and (self.tables or not database.maps_tablespaces):
@@ -259,7 +258,6 @@ class _BackupWork(_Work):
         super().__init__(job, target, tables, replace, progress)
         self.name = manifest.id
         self._plan = plan
-        self.recovers = plan is not None
         self.sound = manifest.proof.level != "none"
         self.proven = self.sound or manifest.proof.image_sha256 is not None
         self._store = store
