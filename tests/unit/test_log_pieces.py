@@ -98,7 +98,7 @@ class Lab:
         )
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "log"
-            write_file(self.job, self.stores[place], shelf.pieces(NAME), str(path))
+            write_file(self.job, shelf, NAME, str(path))
             return path.read_bytes()
 
 
@@ -210,6 +210,57 @@ def test_what_a_kill_leaves_is_made_good() -> None:
         one.grow(10)
         one.ship()
         assert one.kept() == one.path.read_bytes()
+
+
+def test_who_reads_while_the_archiver_goes_on_reads_what_is_there_now() -> None:
+    with lab() as one:
+        for size in (4000, 1000):
+            one.grow(size)
+            one.ship()
+        seen, unread = one.shelf(), one.shelf()
+        assert len(seen.pieces(NAME)) == 2
+        one.grow(9000)
+        one.ship()
+        longer = one.shelf().pieces(NAME)
+        assert unread.record(NAME) == one.shelf().record(NAME)
+        assert unread.pieces(NAME) == longer and unread.length(NAME) == len(one.path.read_bytes())
+        path = one.path.with_name("log")
+        assert write_file(one.job, seen, NAME, str(path)) == longer[-1]  # it knew records whose artifacts are gone
+        assert path.read_bytes() == one.path.read_bytes()
+
+        one.grow(20, ROTATE)
+        one.ship(finished=True)
+        assert seen.pieces(NAME) == longer  # as it saw them
+        assert write_file(one.job, seen, NAME, str(path)).finished
+        assert path.read_bytes() == one.path.read_bytes()
+        assert seen.names() == {NAME} and seen.unfinished() == set() and list(_misfits(seen)) == []
+
+
+def test_a_listing_that_missed_an_artifact_is_no_finding() -> None:
+    with lab() as one:
+        one.grow(1000)
+        one.ship()
+        shelf, record = one.shelf(), one.shelf().record(NAME)
+        del shelf.files[record.artifact.file.rpartition("/")[2]]  # put there after the listing had passed
+        assert list(_misfits(shelf)) == []
+
+
+def test_what_is_gone_is_not_waited_for() -> None:
+    """A prune took it; or its artifact alone is lost, and no longer piece will come."""
+    with lab() as one:
+        one.grow(1000)
+        one.ship()
+        pruned, damaged, path = one.shelf(), one.shelf(), one.path.with_name("log")
+        record = damaged.record(NAME)
+        one.stores[0].remove(record.artifact.file)
+        for _turn in range(2):
+            with pytest.raises(NotFoundError, match=record.artifact.file):
+                write_file(one.job, damaged, NAME, str(path))
+        assert [finding.object for finding in _misfits(damaged)] == [NAME]
+        one.stores[0].remove(record.file)
+        with pytest.raises(NotFoundError, match=f"has no {NAME}"):
+            write_file(one.job, pruned, NAME, str(path))
+        assert not path.exists()
 
 
 @given(st.sets(st.tuples(st.integers(0, 8), st.integers(0, 8)).map(lambda pair: Piece(*pair))))

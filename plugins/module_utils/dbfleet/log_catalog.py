@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from . import log_records
 from .errors import DamagedError, DbfleetError, NotFoundError
@@ -20,6 +20,8 @@ CODING = re.compile(
     + ")*"
 )
 Reader = Callable[[LogRecord], bytes]
+Found = TypeVar("Found")
+LOOKS = 5  # how often what an archiver replaced meanwhile is looked for again: it does so every few seconds
 
 
 def read_logs(store: Store, job: str) -> dict[str, LogShelf]:
@@ -36,7 +38,8 @@ class LogShelf:
     """One lineage of a log archive; it is the :class:`~dbfleet.databases.logs.Shelf` of its format.
 
     ``files`` are its stored files by their name below the lineage. Who adds or removes one says so
-    with :meth:`put` and :meth:`forget`.
+    with :meth:`put` and :meth:`forget`; what an archiver elsewhere changes meanwhile, longer pieces in
+    the place of those that they hold, is seen when something is not found: see :meth:`look_again`.
     """
 
     def __init__(self, store: Store, job: str, lineage: str, files: dict[str, Entry]) -> None:
@@ -137,14 +140,38 @@ class LogShelf:
 
         Raises ``NotFoundError``, and ``DamagedError`` when it cannot be read.
         """
-        return self._read(name, self._kept(name)[-1])
+        return self._as_it_is_now(name, lambda kept: self._read(name, kept[-1]))
 
     def pieces(self, name: str) -> list[LogRecord]:
         """The records whose artifacts one after the other are what is kept of the file ``name``: often one.
 
         Raises as :meth:`record`.
         """
-        return [self._read(name, piece) for piece in self._kept(name)]
+        return self._as_it_is_now(name, lambda kept: [self._read(name, piece) for piece in kept])
+
+    def look_again(self, name: str) -> bool:
+        """List the stored files of the file ``name`` anew; whether that shows others than before."""
+        prefix = log_records.base_name(self.job, self.lineage, name)
+        listed = {entry.name.rpartition("/")[2]: entry for entry in self.store.entries(prefix)}
+        known, found = ({file for file in files if f"{file}.".startswith(f"{name}.")} for files in (self.files, listed))
+        if known == found:
+            return False
+        for file in known - found:
+            del self.files[file]
+        self.files.update((file, listed[file]) for file in found)
+        for derived in ("_finished", "_parts", "_stored"):
+            self.__dict__.pop(derived, None)
+        return True
+
+    def _as_it_is_now(self, name: str, read: Callable[[Sequence[Optional[Piece]]], Found]) -> Found:
+        """What ``read`` makes of the pieces of ``name``, again where others took their place before they were read."""
+        for _turn in range(LOOKS):
+            try:
+                return read(self._kept(name))
+            except NotFoundError:
+                if not self.look_again(name):
+                    raise
+        return read(self._kept(name))
 
     def holds(self, record: LogRecord) -> bool:
         """Whether this very record is here as well; one that cannot be read is not."""
@@ -155,7 +182,10 @@ class LogShelf:
 
     def misfit(self, record: LogRecord) -> str:
         """What is wrong with the artifact of ``record`` by the listing: it is missing, or of another size."""
-        entry = self.files.get(record.artifact.file.rpartition("/")[2])
+        file = record.artifact.file.rpartition("/")[2]
+        if file not in self.files:
+            self.look_again(record.name)  # a listing may have passed its place before it was put there
+        entry = self.files.get(file)
         if entry is None:
             return "is missing"
         wanted = record.artifact.size_bytes

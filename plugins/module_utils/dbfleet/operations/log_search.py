@@ -37,7 +37,7 @@ def find(
     with scratch_folder() as folder:
         for name in _files(form, shelf, since, until):
             path = os.path.join(folder, "log")
-            write_file(job, store, shelf.pieces(name), path)
+            write_file(job, shelf, name, path)
             for one in form.search(name, path, wanted):
                 if (since is None or one.moment >= since) and (until is None or one.moment <= until):
                     found.append(one)

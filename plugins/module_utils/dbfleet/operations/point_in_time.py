@@ -79,7 +79,7 @@ def _plan(job: Job, store: Store, form: LogFormat, shelf: LogShelf, reach: Reach
             )
 
     def fetch(name: str, path: str) -> None:
-        write_file(job, store, shelf.pieces(name), path)
+        write_file(job, shelf, name, path)
 
     may_end = target.moment is not None and reach.latest is not None and target.moment <= reach.latest
     notes = list(target.notes)
