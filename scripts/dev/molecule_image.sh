@@ -8,9 +8,7 @@ image=${DBFLEET_TEST_IMAGE:-$default}
 export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
 
 for command in podman runc; do need_command $command $command "test hosts are containers"; done
-for library in netavark aardvark-dns; do
-  [ -x "/usr/lib/podman/$library" ] || need_apt "test hosts find each other by name" "$library"
-done
+[ -x /usr/lib/podman/netavark ] || need_apt "the network of the test hosts" netavark
 [ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the test hosts" iptables
 if podman image exists "$image"; then
   exit 0
