@@ -33,4 +33,5 @@ fi
 trap 'wineserver -k >/dev/null 2>&1 || true' EXIT
 wineserver -p 60 </dev/null >/dev/null 2>&1 || true # it runs already
 say "pytest tests/mysql8"
-PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/mysql8 "$@"
+PATH="$VENV/bin:$PATH" "$VENV/bin/python" -m pytest tests/mysql8 -n "${PYTEST_WORKERS:-auto}" \
+  --dist loadfile --no-loadscope-reorder "$@"

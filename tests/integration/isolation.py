@@ -84,6 +84,7 @@ def beside(act: Callable[..., object], *given: object, **named: object) -> BaseP
 
 def _fork() -> int:
     gc.collect()
+    gc.freeze()  # what lives now is not looked at again, by the next fork either, nor copied by the child's collector
     child = os.fork()
     if child == 0:
         gc.disable()  # garbage of libraries with threads must not be freed where those are missing

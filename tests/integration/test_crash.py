@@ -1,6 +1,7 @@
 """``kill -9`` at random moments: what is listed is complete, databases are the old or the new, the next run works.
 
-Each attempt is a forked child that is killed after a random part of the time that the operation takes.
+Each attempt is a forked child that is killed after a random part of the time that the operation takes. Backups,
+restores, prunes and syncs are killed two hundred times each, in all the ways that they have together.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ from dbfleet.units import utc_now
 
 __all__ = ["own_state"]
 
-MOMENTS = 200
 
-
-def killed_at_random(act: Callable[[], object], prepare: Callable[[int], None], check: Callable[[int], None]) -> None:
-    """Kill :data:`MOMENTS` runs of ``act``, each after ``prepare`` and before ``check``, all over its duration."""
+def killed_at_random(
+    moments: int, act: Callable[[], object], prepare: Callable[[int], None], check: Callable[[int], None]
+) -> None:
+    """Kill ``moments`` runs of ``act``, each after ``prepare`` and before ``check``, all over its duration."""
     prepare(0)
     begun = time.monotonic()
     assert ended(forked(act)) == 0, "it fails by itself"
     longest = time.monotonic() - begun
     killed = 0
-    for number in range(MOMENTS):
+    for number in range(moments):
         prepare(number)
         child = forked(act)
         time.sleep(random.uniform(0, longest))
@@ -55,7 +56,7 @@ def killed_at_random(act: Callable[[], object], prepare: Callable[[int], None], 
         else:  # it was over: the machine has become faster
             longest *= 0.96
         check(number)
-    assert killed > MOMENTS / 2, "most of them were over before they could be killed"
+    assert killed > moments / 2, "most of them were over before they could be killed"
 
 
 def check_listed(job: Job) -> Catalog:
@@ -127,7 +128,7 @@ def test_killed_backups(kind: str, job: Job, source: Path, tmp_path: Path) -> No
                 path.name for path in (tmp_path / "scratch").iterdir() if path.stat().st_mtime < time.time() - 60
             ] == []
 
-    killed_at_random(lambda: backup(job), prepare, check)
+    killed_at_random(100, lambda: backup(job), prepare, check)
 
 
 @pytest.mark.parametrize("mode", ["wal", "delete"])
@@ -160,7 +161,7 @@ def test_killed_restores(mode: str, job: Job, source: Path, tmp_path: Path) -> N
             assert content(target) == contents["new"]
             assert not list(folder.glob(".*")), "the next restore sweeps"
 
-    killed_at_random(lambda: restore(job, "latest", to=str(target), replace=True), prepare, check)
+    killed_at_random(80, lambda: restore(job, "latest", to=str(target), replace=True), prepare, check)
     assert {state for state, _has_kept in seen} == {"old", "new"}
 
 
@@ -184,7 +185,7 @@ def test_killed_restores_of_tables(job: Job, source: Path, tmp_path: Path) -> No
         for kept in tmp_path.glob("target.db.replaced-*"):
             assert ask(kept, questions[0]) == newer[0]
 
-    killed_at_random(lambda: restore(job, "latest", to=str(target), tables=["runs"], replace=True), prepare, check)
+    killed_at_random(40, lambda: restore(job, "latest", to=str(target), tables=["runs"], replace=True), prepare, check)
 
 
 @pytest.fixture
@@ -212,7 +213,7 @@ def test_killed_prunes(job: Job, series: Path, tmp_path: Path) -> None:
             assert len(check_listed(job).ids) == 2
             assert all(result.ok for result in verify(job, "all", "checksum")), "every gap is explained"
 
-    killed_at_random(lambda: prune(job, now=now), lambda _: link_tree(series, tmp_path / "backups"), check)
+    killed_at_random(100, lambda: prune(job, now=now), lambda _: link_tree(series, tmp_path / "backups"), check)
 
 
 def test_killed_archiving_prunes(job: Job, series: Path, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_killed_archiving_prunes(job: Job, series: Path, tmp_path: Path) -> None
             assert len(check_listed(there).ids) + len(check_listed(job).ids) == len(every)
             check_tidy(job)
 
-    killed_at_random(lambda: prune(job, now=now), prepare, check)
+    killed_at_random(100, lambda: prune(job, now=now), prepare, check)
 
 
 def test_killed_syncs(job: Job, series: Path, tmp_path: Path) -> None:
@@ -261,4 +262,4 @@ def test_killed_syncs(job: Job, series: Path, tmp_path: Path) -> None:
         if number % 4 == 0:  # otherwise what the one before left is what this one meets
             shutil.rmtree(offsite, ignore_errors=True)
 
-    killed_at_random(lambda: sync(job, str(offsite)), prepare, check)
+    killed_at_random(200, lambda: sync(job, str(offsite)), prepare, check)
