@@ -83,6 +83,29 @@ find_python() {
   die "ansible-core 2.19 needs Python 3.11 or newer on this machine: install one, or name it with PYTHON=/path/to/python3"
 }
 
+# use_memory: the temporary files of tests in memory, where there is enough of it. They make and remove hundreds of
+# thousands, and a file system without a journal (ext4, of a virtual machine) looks at each one that was removed in
+# the last seconds before it makes another.
+use_memory() {
+  local shared=/dev/shm room
+  [ -z "${TMPDIR:-}" ] && [ -d "$shared" ] && [ -w "$shared" ] || return 0
+  room=$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)
+  [ "$room" -gt $((12 * 1024 * 1024)) ] || return 0
+  [ "$(df --output=avail -k "$shared" | tail -n 1)" -gt $((8 * 1024 * 1024)) ] || return 0
+  TMPDIR=$(mktemp -d "$shared/dbf-XXXXXX") # short: below it are sockets, whose paths have 108 bytes at most
+  chmod 1777 "$TMPDIR"
+  printf '#!/bin/sh\n' >"$TMPDIR/program"
+  chmod +x "$TMPDIR/program"
+  if ! "$TMPDIR/program" 2>/dev/null; then # tests write programs and run them
+    rm -r -- "$TMPDIR"
+    unset TMPDIR
+    return
+  fi
+  rm -- "$TMPDIR/program"
+  export TMPDIR PYTEST_ADDOPTS="--basetemp=$TMPDIR/t ${PYTEST_ADDOPTS:-}"
+  trap 'rm -rf -- "$TMPDIR"' EXIT
+}
+
 # digest PATH...: one digest of the names and contents of all files there (missing paths count as empty).
 digest() {
   local path

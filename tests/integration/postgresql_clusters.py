@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def started(server: Server, data: Path) -> Iterator[Source]:
     port = free_port()
     options = f"-p {port} -c unix_socket_directories={server.folder} -c listen_addresses=''"
     for path in data.parents:
-        if not path.stat().st_mode & 0o001 and str(path).startswith("/tmp/"):
+        if not path.stat().st_mode & 0o001 and path.is_relative_to(tempfile.gettempdir()):
             path.chmod(path.stat().st_mode | 0o011)
     server.run("pg_ctl", "-D", str(data), "-l", str(server.folder / "log.restored"), "-w", "-s", "-o", options, "start")
     try:

@@ -107,7 +107,7 @@ class Server:
             pytest.skip(f"no PostgreSQL {major} on this machine")
         self.major = major
         self.bin = found
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-pg-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-pg-"))
         self.folder.chmod(0o755)
         self.port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
@@ -156,7 +156,7 @@ class Server:
         """A second server that follows this one; it must have been started with ``wal_level="replica"``."""
         other = object.__new__(Server)
         other.__dict__.update(self.__dict__)
-        other.folder = Path(tempfile.mkdtemp(prefix="dbfleet-pg-", dir="/tmp"))
+        other.folder = Path(tempfile.mkdtemp(prefix="dbfleet-pg-"))
         other.folder.chmod(0o755)
         shutil.chown(other.folder, self._user)
         other.port = free_port()
@@ -275,7 +275,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture(autouse=True)
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """State and scratch of this test only, where a server's user can get; scratch must be empty afterwards."""
-    scratch = Path(tempfile.mkdtemp(prefix="dbfleet-test-", dir="/tmp"))
+    scratch = Path(tempfile.mkdtemp(prefix="dbfleet-test-"))
     scratch.chmod(0o711)
     monkeypatch.setenv("DBFLEET_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("DBFLEET_SCRATCH", str(scratch))

@@ -16,7 +16,7 @@ DAMAGES = ("middle", "cut", "gone")
 @contextmanager
 def a_room() -> Iterator[Path]:
     """A folder that the server's user can reach, for restored data directories."""
-    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="dbfleet-restored-"))
     folder.chmod(0o755)
     try:
         yield folder

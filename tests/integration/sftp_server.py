@@ -63,7 +63,7 @@ class SftpServer:
             pytest.skip("no sshd on this machine")
         if disk is not None:
             needs_root()
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-sftp-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-sftp-"))
         self.folder.chmod(0o755)
         self.as_root = os.geteuid() == 0
         self.user = ACCOUNT if self.as_root else pwd.getpwuid(os.geteuid()).pw_name

@@ -59,7 +59,7 @@ class Server:
     """The running server; ``root`` is its ``repository_root``, seen from here."""
 
     def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-jail-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-jail-"))
         self.folder.chmod(0o755)
         self.port = free_port()
         self._write_accounts()

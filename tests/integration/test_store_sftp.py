@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -339,20 +339,27 @@ def test_a_server_that_goes_and_comes_again(tmp_path: Path, monkeypatch: pytest.
         assert [entry.name for entry in store.leftovers("")] == [".a.partial"]
 
 
+@contextmanager
+def halted(server: SftpServer) -> Iterator[None]:
+    """What serves the connections of ``server`` is stopped meanwhile."""
+    stopped = children(server.pid)
+    try:
+        for child in stopped:
+            with suppress(ProcessLookupError):  # one that was about to end
+                os.kill(child, signal.SIGSTOP)
+        yield
+    finally:
+        for child in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGCONT)
+
+
 def test_a_server_that_hangs_is_given_up(server: SftpServer, store: SftpStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "PATIENCE", 1.0)
     store.put("a", b"x")
-    stopped = children(server.pid)
-    for child in stopped:
-        os.kill(child, signal.SIGSTOP)
     begin = time.monotonic()
-    try:
-        with pytest.raises(RepositoryError, match="silent for 1 seconds"):
-            store.read("a")
-    finally:
-        for child in stopped:
-            with suppress(ProcessLookupError):  # one that was about to end
-                os.kill(child, signal.SIGCONT)
+    with halted(server), pytest.raises(RepositoryError, match="silent for 1 seconds"):
+        store.read("a")
     assert time.monotonic() - begin < 10
     assert store.read("a") == b"x"
 
@@ -364,20 +371,13 @@ def test_a_server_that_hangs_in_mid_upload_is_given_up(
     monkeypatch.setattr("dbfleet.stores.sftp.session.CONNECT_PATIENCE", 3.0)
     store = server.store(tmp_path.name)
     store.prepare()
-    stopped: list[int] = []
     begin = time.monotonic()
-    try:
-        with pytest.raises(RepositoryError, match="silent for 1 seconds"), store.upload("a") as upload:
-            upload.write(b"x")
-            stopped += children(server.pid)
-            for child in stopped:
-                os.kill(child, signal.SIGSTOP)
-            for _piece in range(50):
-                upload.write(b"x" * 1_000_000)
-    finally:
-        for child in stopped:
-            with suppress(ProcessLookupError):  # one that was about to end
-                os.kill(child, signal.SIGCONT)
+    given_up = pytest.raises(RepositoryError, match="silent for 1 seconds")
+    with given_up, ExitStack() as until_then, store.upload("a") as upload:
+        upload.write(b"x")
+        until_then.enter_context(halted(server))
+        for _piece in range(50):
+            upload.write(b"x" * 1_000_000)
     assert time.monotonic() - begin < 30
     assert names(store) == []
 
