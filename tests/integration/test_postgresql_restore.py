@@ -78,6 +78,22 @@ def nothing_left(server: Server) -> Iterator[None]:
 # --- whole databases --------------------------------------------------------------------------
 
 
+def test_the_planner_knows_what_it_knew(job: Job, shop: Source, server: Server) -> None:
+    """Statistics of every table, of partitioned ones both as a whole and by their partitions."""
+    ask(shop, "CREATE MATERIALIZED VIEW totals AS SELECT person, sum(total) FROM orders GROUP BY person")
+    made(job)
+    ask(shop, "ANALYZE")
+    restored = server.source(server.new_name())
+    restore(job, "latest", to=restored.url)
+    mine = (
+        "SELECT schemaname, tablename, attname, inherited, n_distinct FROM pg_stats "
+        "WHERE schemaname !~ '^pg_|information_schema' ORDER BY 1, 2, 3, 4"
+    )
+    assert ask(restored, mine) == ask(shop, mine) != []
+    assert ("public", "log", "what", True) in [row[:4] for row in ask(restored, mine)]
+    assert ask(restored, "SELECT count(*) > 0 FROM pg_stats WHERE schemaname = 'pg_catalog'") == [(True,)]
+
+
 def test_a_statement_that_fails_leaves_nothing(server: Server, job: Job, shop: Source, tmp_path: Path) -> None:
     expected = dump(server, shop)
     made(job)

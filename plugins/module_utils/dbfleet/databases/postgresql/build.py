@@ -11,6 +11,7 @@ from ...errors import RefusedError, SourceError, UsageError
 from ...model import Artifact, Proof, ProofPolicy
 from ..base import RestoreRequest, TakenOver
 from .address import Address
+from .analyze import analyze
 from .choice import choose
 from .connection import Connection, connect, pin
 from .inventory import read_tables
@@ -187,8 +188,7 @@ class Build:
 
     def analyze(self) -> None:
         """Give the planner its statistics, which a dump does not carry."""
-        with connect(self.side.address) as connection:
-            connection.run("ANALYZE")
+        analyze(self.side.address, self._request.limits.parallel)
 
     # --- single tables --------------------------------------------------------------------------
 
