@@ -22,6 +22,7 @@ CODING = re.compile(
 Reader = Callable[[LogRecord], bytes]
 Found = TypeVar("Found")
 LOOKS = 5  # how often what an archiver replaced meanwhile is looked for again: it does so every few seconds
+DOUBTS = 50  # artifacts that are looked for again at most: more were not put there since the listing, they are lost
 
 
 def read_logs(store: Store, job: str) -> dict[str, LogShelf]:
@@ -48,6 +49,7 @@ class LogShelf:
         self.lineage = lineage
         self.files = files
         self.read_content: Optional[Reader] = None  # who knows the keys gives it
+        self._doubts = 0
         self._records: dict[str, LogRecord] = {}
         self._contents: dict[str, bytes] = {}
 
@@ -183,7 +185,8 @@ class LogShelf:
     def misfit(self, record: LogRecord) -> str:
         """What is wrong with the artifact of ``record`` by the listing: it is missing, or of another size."""
         file = record.artifact.file.rpartition("/")[2]
-        if file not in self.files:
+        if file not in self.files and self._doubts < DOUBTS:
+            self._doubts += 1
             self.look_again(record.name)  # a listing may have passed its place before it was put there
         entry = self.files.get(file)
         if entry is None:

@@ -73,7 +73,7 @@ def write_file(job: Job, shelf: LogShelf, name: str, path: str) -> LogRecord:
     """Write what is kept of the file ``name`` to ``path``, as large as its server expects it; the record that tells.
 
     An archiver may put a longer piece in the place of those that are being read: then the longer one is written.
-    Raises ``DamagedError``, ``NotFoundError`` and what the store raises; then there is nothing at ``path``.
+    Raises ``DamagedError``, ``NotFoundError`` and what the store raises; then ``path`` is as it was.
     """
     for _turn in range(LOOKS):
         pieces = shelf.pieces(name)
