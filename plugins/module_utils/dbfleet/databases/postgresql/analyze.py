@@ -27,10 +27,10 @@ def analyze(address: Address, jobs: int) -> None:
 
     def work() -> None:
         with connect(address) as connection:
-            while waiting:
+            while True:
                 try:
                     schema, name = waiting.popleft()
-                except IndexError:  # another one took the last
+                except IndexError:  # none is left
                     return
                 connection.run(f"ANALYZE {quoted(schema)}.{quoted(name)}")
 
