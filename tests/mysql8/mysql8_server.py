@@ -54,20 +54,22 @@ program={program}
 lines() {{ LC_ALL=C sed 's/\\r$//'; }}
 {call}
 """
-CALL = 'wine "$program" "$@" | lines'
 # A receiver of the log is ended from outside, and writes files.
 CALL_FOR_LONG = '[[ " $* " = *" --stop-never "* ]] && exec wine "$program" "$@"'
-# Once in thousands of starts Wine ends a program with status 1 before it does anything. mysqldump, which reads no
-# input, can be started again; its own failures are never silent.
-CALL_AGAIN = """said=$(mktemp {folder}/said-XXXXXX)
+# Once in thousands of starts Wine ends a program with status 1 before it does anything. It is started again, with the
+# same input; failures of the programs themselves are never silent.
+CALL = """said=$(mktemp {folder}/said-XXXXXX)
+input=/dev/null
+{keep_input}
 for attempt in 1 2 3; do
-  wine "$program" "$@" 2>"$said.err" | lines | tee "$said"
+  wine "$program" "$@" <"$input" 2>"$said.err" | lines | tee "$said"
   code=${{PIPESTATUS[0]}}
   [ "$code" = 1 ] && [ ! -s "$said" ] && [ ! -s "$said.err" ] || break
 done
 cat "$said.err" >&2
 exit "$code"
 """
+KEEP_INPUT = 'input="$said.in"; cat >"$input"'
 
 
 def environment() -> dict[str, str]:
@@ -103,7 +105,7 @@ class Mysql8(AnyServer):
         Path(str(self.tools)).mkdir()
         for name in (*self.clients, "mysqlbinlog"):
             path = Path(str(self.tools)) / name
-            call = CALL if name in self.readers else CALL_AGAIN.format(folder=self.folder)
+            call = CALL.format(folder=self.folder, keep_input=KEEP_INPUT if name in self.readers else "")
             if name == "mysqlbinlog":
                 call = f"{CALL_FOR_LONG}\n{call}"
             path.write_text(WRAPPER.format(prefix=PREFIX, program=PROGRAMS / f"{name}.exe", call=call))
