@@ -34,6 +34,16 @@ dbfleet restore latest --repository backups --to sqlite:///restored.db
 Every verb takes `--json`: one JSON document on stdout, progress and messages on stderr. A failure
 is `{"error": {"kind", "message", "remedy"}}`.
 
+Programs can ask without a command line, which other users of a host can read: `dbfleet --request` reads one JSON
+document from stdin, and answers as with `--json`. `options` are those of the verb and `job`; `keys` are those of a job,
+nested as in a job file. Paths must be absolute, and the environment does not count.
+
+```sh
+dbfleet --request <<'END'
+{"verb": "restore", "argument": "latest", "options": {"job": "promptpilot", "replace": true}}
+END
+```
+
 | exit code | meaning |
 |---|---|
 | 0 | done |

@@ -11,4 +11,4 @@ from ..plugin_utils.long_run import LongRun
 class ActionModule(LongRun):
     """``dbfleet.recovery.backup``."""
 
-    verb = "backup"
+    module = "backup"

@@ -17,8 +17,10 @@ attributes:
     description: When run twice in a row, and nothing else happens between, the second run changes nothing.
   platform:
     description: Hosts it can run on.
-    platforms: posix
+    platforms: posix, windows
     support: full
+    details: On Windows, the command that the role P(dbfleet.recovery.agent#role) installs does the work; not verified
+      on Windows itself.
 """
 
     ACTIONGROUP = r"""

@@ -11,10 +11,11 @@ from urllib.parse import unquote
 
 from ansible.module_utils.basic import AnsibleModule
 
+from .dbfleet.absolute import refuse_relative
 from .dbfleet.config import Layer, job_from_layer, merge, read_mapping
-from .dbfleet.errors import DbfleetError, UsageError
+from .dbfleet.errors import DbfleetError
 from .dbfleet.jobfiles import read_job_file
-from .dbfleet.keys import BY_PATH, KEYS, Key
+from .dbfleet.keys import KEYS, Key
 from .dbfleet.model import Job
 from .dbfleet.progress import SILENCE, Progress
 from .dbfleet.run_limits import applied
@@ -69,34 +70,6 @@ def given_layer(params: Mapping[str, Any]) -> Layer:
     return given
 
 
-def refuse_relative(layer: Layer) -> None:
-    """Refuse relative paths: a module runs in a folder that nobody chose."""
-    for path, value in layer.items():
-        if BY_PATH[path].kind == "url":
-            absolute_url(value, called=path)
-        elif BY_PATH[path].kind == "path" and not os.path.isabs(value):
-            raise UsageError(f"{path}: {value!r} is a relative path", "write the absolute path on the host")
-
-
-def absolute_url(url: str, *, called: str) -> str:
-    """``url``, if it does not depend on the folder that a module happens to run in."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        place, example = url, "an absolute folder such as /var/backups/app, or a URL"
-    elif scheme.lower() == "file":
-        place, example = rest, "file:///var/backups/app"
-    elif scheme.lower() == "sqlite":
-        place, example = rest[1:], "sqlite:////var/lib/app/app.db, with four slashes"
-    else:
-        return url
-    if place in ("", ":memory:") or os.path.isabs(place):
-        return url  # the engine says what is wrong with no path at all
-    raise UsageError(
-        f"{called}: {url!r} is relative, and a module has no folder that it could be relative to",
-        f"write it absolute: {example}",
-    )
-
-
 def run(
     module: AnsibleModule,
     function: Callable[[AnsibleModule, Job], dict[str, Any]],
@@ -124,6 +97,8 @@ def end_with(module: AnsibleModule, function: Callable[[AnsibleModule], dict[str
         result = function(module)
     except DbfleetError as error:
         module.fail_json(msg=str(error), error=error.to_json())
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 
@@ -149,14 +124,6 @@ def told(module: AnsibleModule, verb: str, job: Job) -> AbstractContextManager[P
     if module.check_mode or not job.name:
         return nullcontext(SILENCE)
     return reported(verb, job.name, SILENCE)
-
-
-def describe(findings: list[dict[str, str]]) -> str:
-    """One line for people about ``findings``: the first one, and how many more there are."""
-    first = findings[0]
-    remedy = f". {first['remedy']}" if first["remedy"] else ""
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-    return f"{first['object']}: {first['problem']}{more}{remedy}"
 
 
 def hide_only_secrets(module: AnsibleModule) -> None:

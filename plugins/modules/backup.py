@@ -135,24 +135,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _results
 from ..module_utils._module import argument_spec, run, told
+from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.backup import backup
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     with told(module, "backup", job) as progress:
-        report = backup(job, dry_run=module.check_mode, progress=progress)
-    result = {"changed": True, **report.to_json()}
-    if report.manifest is not None:
-        result["size_bytes"] = report.manifest.size_bytes
-        result["raw_size_bytes"] = report.manifest.raw_size_bytes
-        result["duration_seconds"] = report.manifest.duration_seconds
-    return result
+        return _results.backup(backup(job, dry_run=module.check_mode, progress=progress).to_json())
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), perform, name_needed=True)
+    spec = argument_spec(**OPTIONS["backup"])
+    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), perform, name_needed=True)
 
 
 if __name__ == "__main__":

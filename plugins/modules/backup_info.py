@@ -102,35 +102,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _results
 from ..module_utils._module import argument_spec, run
-from ..module_utils.dbfleet.errors import UsageError
-from ..module_utils.dbfleet.manifests import to_json
+from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.model import Job
-from ..module_utils.dbfleet.operations.lookup import Listed, find, listing
-
-OPTIONS = {"backup": {"type": "str"}, "newest": {"type": "int"}}
+from ..module_utils.dbfleet.operations.lookup import find, listing
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
-    wanted, newest = module.params["backup"], module.params["newest"]
-    if newest is not None and newest < 1:
-        raise UsageError(f"newest: {newest} is out of its range", "write 1 or more")
+    wanted, newest = module.params["backup"], _results.count(module.params["newest"])
     listed = [find(job, wanted)] if wanted else listing(job)
-    listed = listed[::-1][:newest]
-    return {
-        "changed": False,
-        "backups": [to_json(one.manifest) for one in listed if one.manifest is not None],
-        "states": [state_of(one) for one in listed],
-    }
-
-
-def state_of(one: Listed) -> dict[str, Any]:
-    fields = one.to_json()
-    return {name: fields.get(name) for name in ("id", "state", "reason", "verified", "file", "size_bytes")}
+    return _results.backup_info([one.to_json() for one in listed[::-1][:newest]])
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True), perform)
+    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS["backup_info"]), supports_check_mode=True), perform)
 
 
 if __name__ == "__main__":

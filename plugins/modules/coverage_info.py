@@ -21,6 +21,10 @@ description:
 extends_documentation_fragment:
   - dbfleet.recovery.attributes
   - dbfleet.recovery.attributes.info
+attributes:
+  platform:
+    details: Not on Windows.
+    platforms: posix
 options:
   jobs:
     description: Jobs as in C(dbfleet_jobs), besides those installed in C(/etc/dbfleet/jobs.d).

@@ -21,6 +21,9 @@ description:
 extends_documentation_fragment:
   - dbfleet.recovery.attributes
 attributes:
+  platform:
+    details: Not on Windows.
+    platforms: posix
   check_mode:
     support: full
   diff_mode:

@@ -100,6 +100,7 @@ from typing import Any, Union
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils import _results
 from ..module_utils._module import argument_spec, end_with, given_layer, job_from_params
 from ..module_utils.dbfleet.audit_log import read_audit
 from ..module_utils.dbfleet.errors import DbfleetError, UsageError
@@ -113,12 +114,8 @@ from ..module_utils.dbfleet.run_limits import applied
 def perform(module: AnsibleModule) -> dict[str, Any]:
     log = read_audit()
     reports = [examined(name, job, log) for name, job in wanted(module)]
-    return {
-        "changed": False,
-        "ok": not log.findings and all(report.ok for report in reports),
-        "health": [report.to_json() for report in reports],
-        "audit": {**log.to_json(), "findings": [finding_json(finding) for finding in log.findings]},
-    }
+    audit = {**log.to_json(), "findings": [finding_json(finding) for finding in log.findings]}
+    return _results.health_info({"health": [report.to_json() for report in reports], "audit": audit})
 
 
 def wanted(module: AnsibleModule) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:

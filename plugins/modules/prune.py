@@ -106,34 +106,21 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import argument_spec, describe, run, told
+from ..module_utils import _results
+from ..module_utils._module import argument_spec, run, told
+from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.prune import prune
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     with told(module, "prune", job) as progress:
-        report = prune(job, dry_run=module.check_mode, progress=progress).to_json()
-    changed = any(report[part] for part in ("archived", "removed", "swept")) or report["log"]["files"] > 0
-    result = {"changed": changed, **report, "diff": difference(report)}
-    if report["findings"]:
-        module.fail_json(msg=describe(report["findings"]), **result)
-    return result
-
-
-def difference(report: dict[str, Any]) -> dict[str, str]:
-    """What ``--diff`` shows: the backups and leftovers before and after, those that go with the reason why."""
-    kept = [one["id"] for one in report["kept"]]
-    gone = [f"{one['id']}  # {part}: {one['reason']}" for part in ("archived", "removed") for one in report[part]]
-    swept = [f"{file}  # swept: left by a run that did not end" for file in report["swept"]]
-    return {
-        "before": "".join(f"{line}\n" for line in sorted([*kept, *gone, *swept])),
-        "after": "".join(f"{line}\n" for line in sorted(kept)),
-    }
+        return _results.prune(prune(job, dry_run=module.check_mode, progress=progress).to_json())
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True), perform, name_needed=True)
+    spec = argument_spec(**OPTIONS["prune"])
+    run(AnsibleModule(argument_spec=spec, supports_check_mode=True), perform, name_needed=True)
 
 
 if __name__ == "__main__":

@@ -198,33 +198,14 @@ from typing import Any, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import absolute_url, argument_spec, run, told
+from ..module_utils import _results
+from ..module_utils._module import argument_spec, run, told
+from ..module_utils._options import OPTIONS
+from ..module_utils.dbfleet.absolute import absolute_url
 from ..module_utils.dbfleet.errors import UsageError
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.restore import restore
-from ..module_utils.dbfleet.targets import ACTIONS, target_of
-
-OPTIONS = {
-    "backup": {"type": "str", "default": "latest"},
-    "to": {"type": "str", "no_log": True},  # a URL, which may hold a password
-    "tables": {"type": "list", "elements": "str", "default": []},
-    "target": {
-        "type": "dict",
-        "options": {
-            "time": {"type": "str"},
-            "lsn": {"type": "str"},
-            "xid": {"type": "str"},
-            "name": {"type": "str"},
-            "position": {"type": "str"},
-            "gtid": {"type": "str"},
-            "timeline": {"type": "str"},
-            "inclusive": {"type": "bool", "default": True},
-            "action": {"type": "str", "default": "promote", "choices": list(ACTIONS)},
-        },
-    },
-    "replace": {"type": "bool", "default": False},
-    "tablespace_map": {"type": "dict", "default": {}},
-}
+from ..module_utils.dbfleet.targets import target_of
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
@@ -243,25 +224,12 @@ def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
             tablespaces={str(old): str(new) for old, new in params["tablespace_map"].items()},
             dry_run=module.check_mode,
             progress=progress,
-        ).to_json()
-    facts = report["plan" if module.check_mode else "restored"]
-    for note in facts["notes"]:
-        module.warn(note)
-    return {"changed": True, **report, "diff": difference(facts)}
-
-
-def difference(facts: dict[str, Any]) -> dict[str, str]:
-    """What ``--diff`` shows of a plan or a report: what is in the target's place before and after."""
-    tables = f"tables {', '.join(facts['tables'])} of " if facts["tables"] else ""
-    occupied = facts.get("replaces") or facts.get("kept")
-    return {
-        "before": f"{facts['to']}: what is there now\n" if occupied else "",
-        "after": f"{facts['to']}: {tables}{facts['backup']}\n",
-    }
+        )
+    return _results.restore(report.to_json())
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True), perform)
+    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS["restore"]), supports_check_mode=True), perform)
 
 
 if __name__ == "__main__":

@@ -81,15 +81,12 @@ runs:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.dbfleet.status import run_text, runs_of_host
-from ..module_utils.dbfleet.units import utc_now
+from ..module_utils.dbfleet.status import runs_of_host, with_text
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec={"job": {"type": "str"}}, supports_check_mode=True)
-    now = utc_now()
-    runs = [{**run.to_json(), "text": run_text(run, now)} for run in runs_of_host(module.params["job"])]
-    module.exit_json(changed=False, runs=runs)
+    module.exit_json(changed=False, runs=with_text(runs_of_host(module.params["job"])))
 
 
 if __name__ == "__main__":

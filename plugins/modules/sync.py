@@ -86,25 +86,22 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import absolute_url, argument_spec, describe, run, told
+from ..module_utils import _results
+from ..module_utils._module import argument_spec, run, told
+from ..module_utils._options import OPTIONS
+from ..module_utils.dbfleet.absolute import absolute_url
 from ..module_utils.dbfleet.model import Job
 from ..module_utils.dbfleet.operations.sync import sync
-
-OPTIONS = {"to": {"type": "str", "required": True, "no_log": True}}  # a URL, which may hold a password
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to = absolute_url(module.params["to"], called="to")
     with told(module, "sync", job) as progress:
-        report = sync(job, to, dry_run=module.check_mode, progress=progress)
-    result = {"changed": bool(report.copied or report.records or report.log.files), **report.to_json()}
-    if report.findings:
-        module.fail_json(msg=describe(result["synced"]["findings"]), **result)
-    return result
+        return _results.sync(sync(job, to, dry_run=module.check_mode, progress=progress).to_json())
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True), perform)
+    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS["sync"]), supports_check_mode=True), perform)
 
 
 if __name__ == "__main__":

@@ -113,40 +113,24 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import argument_spec, describe, run, told
-from ..module_utils.dbfleet.manifests import finding_json
+from ..module_utils import _results
+from ..module_utils._module import argument_spec, run, told
+from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.model import Job
-from ..module_utils.dbfleet.operations.lookup import find, listing
-from ..module_utils.dbfleet.operations.verify import VerifyResult, verify
-
-OPTIONS = {
-    "backup": {"type": "str", "default": "latest"},
-    "level": {"type": "str", "choices": ["checksum", "structure", "restore"], "default": "structure"},
-    "fail_on_findings": {"type": "bool", "default": True},
-}
+from ..module_utils.dbfleet.operations.verify import to_verify, verify
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
-    wanted, level = module.params["backup"], module.params["level"]
+    wanted, level, strict = (module.params[name] for name in ("backup", "level", "fail_on_findings"))
     if module.check_mode:
-        listed = [one for one in listing(job) if one.manifest] if wanted == "all" else [find(job, wanted)]
-        return {"changed": False, "would_verify": [one.id for one in listed]}
+        return _results.verify({"would_verify": to_verify(job, wanted)}, fail_on_findings=strict)
     with told(module, "verify", job) as progress:
-        results = [as_json(result) for result in verify(job, wanted, level, progress=progress)]
-    bad = [result for result in results if not result["ok"]]
-    if bad and module.params["fail_on_findings"]:
-        found = [finding for result in bad for finding in result["findings"]]
-        module.fail_json(msg=describe(found), changed=False, ok=False, results=results)
-    return {"changed": False, "ok": not bad, "results": results}
-
-
-def as_json(result: VerifyResult) -> dict[str, Any]:
-    findings = [finding_json(finding) for finding in result.findings]
-    return {"backup": result.backup, "level": result.level, "ok": result.ok, "findings": findings}
+        results = [result.to_json() for result in verify(job, wanted, level, progress=progress)]
+    return _results.verify({"results": results}, fail_on_findings=strict)
 
 
 def main() -> None:
-    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS), supports_check_mode=True), perform)
+    run(AnsibleModule(argument_spec=argument_spec(**OPTIONS["verify"]), supports_check_mode=True), perform)
 
 
 if __name__ == "__main__":

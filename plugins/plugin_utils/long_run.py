@@ -14,45 +14,60 @@ import itertools
 import json
 import shlex
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Optional
+from collections.abc import Iterator
+from typing import Any, Callable, Optional
 
 from ansible.errors import AnsibleConnectionFailure
-from ansible.plugins.action import ActionBase
+
+from .host_module import HostModule, Vars
+from .requests import result_of
 
 LOST = 300  # seconds without the host after which it counts as unreachable
 GRACE = 30  # seconds that Ansible's own watcher on the host may take to end what is over its limit
+Ended = Callable[[], Optional[dict[str, Any]]]  # the last result, once there is one
 
 
-class LongRun(ActionBase):
-    """The action of a module that can take hours; ``verb`` is the module's name, and what it calls its run."""
+class LongRun(HostModule):
+    """The action of a module that can take hours; its name is also what it calls its run."""
 
-    verb = ""
-    _supports_check_mode = True
-    _supports_async = True
+    def _on_posix(self, task_vars: Vars) -> dict[str, Any]:
+        if self._task.check_mode:
+            self._task.async_val = 0  # a plan takes no time, and Ansible knows no check mode of what runs with async
+        limit, every = self._task.async_val, self._task.poll
+        started: dict[str, Any] = self._execute_module(task_vars=task_vars, wrap_async=bool(limit))
+        if not limit or not every or not started.get("results_file"):
+            return started
+        self._task.async_val = 0  # from here on it is followed here, not by Ansible
+        file = shlex.quote(started["results_file"])
+        ended = self._follow(lambda: self._result_in(file), limit, every, task_vars)
+        if ended is None:
+            return self._over(limit)
+        self._low_level_execute_command(f"rm -f {file}")
+        return self._result(ended, limit)
 
-    def run(self, tmp: Any = None, task_vars: Optional[dict[str, Any]] = None) -> dict[str, Any]:
-        """Run the module; with ``async`` and ``poll``, detached and followed until it ends."""
-        task = self._task
-        if task.check_mode:
-            task.async_val = 0  # a plan takes no time, and Ansible knows no check mode of what runs with async
-        result: dict[str, Any] = super().run(tmp, task_vars)
-        limit, every = task.async_val, task.poll
-        result.update(self._execute_module(task_vars=task_vars, wrap_async=bool(limit)))
-        if not limit or not every or not result.get("results_file"):
-            return result
-        task.async_val = 0  # from here on it is followed here, not by Ansible
-        return self._follow(result, limit, every, task_vars or {})
+    def _answer(self, request: Vars, params: Vars, task_vars: Vars, limit: int) -> dict[str, Any]:
+        every = self._task.poll
+        if not limit or not every:
+            return super()._answer(request, params, task_vars, 0)
+        started = self._command(request, task_vars, limit)
+        if not started.get("ansible_job_id"):
+            return result_of(self.module, params, started)
+        run = {"jid": started["ansible_job_id"]}
+        ended = self._follow(lambda: self._status_of(run, task_vars), limit, every, task_vars)
+        if ended is None:
+            return self._over(limit)
+        self._other("ansible.legacy.async_status", {**run, "mode": "cleanup"}, task_vars)
+        return result_of(self.module, params, ended)
 
-    def _follow(self, started: Mapping[str, Any], limit: int, every: int, task_vars: dict[str, Any]) -> dict[str, Any]:
-        results_file = started["results_file"]
+    def _follow(self, ended: Ended, limit: int, every: int, task_vars: Vars) -> Optional[dict[str, Any]]:
+        """Wait until it has ended, telling how far it is; ``None`` when it takes too long."""
         began = told = heard = time.monotonic()
         for pause in _pauses(every):
             time.sleep(pause)
             now = time.monotonic()
             try:
-                ended = self._ended(results_file)
-                if ended is None and now - told >= every:
+                found = ended()
+                if found is None and now - told >= every:
                     told = now
                     self._tell(task_vars)
                 heard = time.monotonic()
@@ -62,28 +77,31 @@ class LongRun(ActionBase):
                 self._line(task_vars, "the host cannot be reached; what runs there goes on")
                 self._reconnect()
                 continue
-            if ended is not None:
-                self._low_level_execute_command(f"rm -f {shlex.quote(results_file)}")
-                return self._result(ended, limit)
+            if found is not None:
+                return found
             if now - began > limit + GRACE:
                 break
-        return self._over(limit)
+        return None
 
-    def _ended(self, results_file: str) -> Optional[dict[str, Any]]:
+    def _result_in(self, file: str) -> Optional[dict[str, Any]]:
         """What the module returned, once it has; a result without ``started`` is the last one."""
-        answer = self._low_level_execute_command(f"cat {shlex.quote(results_file)}")
+        answer = self._low_level_execute_command(f"cat {file}")
         try:
             found = json.loads(answer["stdout"])
         except ValueError:  # being written, or gone
             return None
         return found if isinstance(found, dict) and "started" not in found else None
 
+    def _status_of(self, run: Vars, task_vars: Vars) -> Optional[dict[str, Any]]:
+        found = self._other("ansible.legacy.async_status", run, task_vars)
+        return found if found.get("finished") else None
+
     def _result(self, ended: dict[str, Any], limit: int) -> dict[str, Any]:
         if "child_pid" in ended:  # Ansible's watcher has killed it
             return self._over(limit)
         if ended.get("failed") and "cmd" in ended:  # it ended without a result
             ended["msg"] = (
-                f"the {self.verb} ended without a result: its process was killed, for example for want of memory. "
+                f"the {self.module} ended without a result: its process was killed, for example for want of memory. "
                 "Look into the log of the host; what was left behind is swept by the next run"
             )
         ended.setdefault("changed", False)
@@ -93,21 +111,21 @@ class LongRun(ActionBase):
         return {
             "failed": True,
             "changed": False,
-            "msg": f"the {self.verb} took longer than async allows ({limit} s) and was killed. A backup is listed only "
-            "if it was complete; what else it left is swept by the next run. Allow more (dbfleet_async), or set "
+            "msg": f"the {self.module} took longer than async allows ({limit} s) and was killed. A backup is listed "
+            "only if it was complete; what else it left is swept by the next run. Allow more (dbfleet_async), or set "
             "limits.timeout, which ends a run cleanly",
         }
 
-    def _tell(self, task_vars: dict[str, Any]) -> None:
-        name = self._task.args.get("name") or self._task.args.get("job")
-        seen = self._execute_module(
-            module_name="dbfleet.recovery.status_info", module_args={"job": name}, task_vars=task_vars
-        )
-        texts = [run["text"] for run in seen.get("runs", []) if run.get("verb") == self.verb and run.get("runs")]
+    def _tell(self, task_vars: Vars) -> None:
+        seen = self._other("dbfleet.recovery.status_info", {"job": self._name()}, task_vars)
+        texts = [run["text"] for run in seen.get("runs", []) if run.get("verb") == self.module and run.get("runs")]
         self._line(task_vars, texts[-1] if texts else "it runs; how far it is cannot be seen")
 
-    def _line(self, task_vars: dict[str, Any], text: str) -> None:
-        name = self._task.args.get("name") or self._task.args.get("job") or self.verb
+    def _name(self) -> Optional[str]:
+        return self._task.args.get("name") or self._task.args.get("job")
+
+    def _line(self, task_vars: Vars, text: str) -> None:
+        name = self._name() or self.module
         self._display.display(f"{task_vars.get('inventory_hostname', '')}: {name}: {text}")
 
     def _reconnect(self) -> None:

@@ -23,6 +23,7 @@ from dbfleet.model import Compression, Encryption, Job, Manifest
 from dbfleet.operations.backup import backup
 from dbfleet.operations.restore import restore
 from dbfleet.operations.verify import verify
+from dbfleet.stores.names import PARTIAL
 from dbfleet.stores.registry import open_store
 
 SLOW = 4 * 2**20  # bytes a second: a backup that takes seconds
@@ -272,7 +273,7 @@ class PhysicalConformance(JobConformance):
     def test_a_backup_that_is_killed_is_swept(self, lab: ServerLab, job: Job, tmp_path: Path) -> None:
         slow = replace(job, limits=replace(job.limits, bandwidth=SLOW), compression=Compression("none"))
         run = beside(backup, slow)
-        wait_until(lab.sending)
+        wait_until(lambda: lab.sending() and any((tmp_path / "backups").glob(f".*{PARTIAL}")))
         run.kill()
         run.join()
         assert run.exitcode == -signal.SIGKILL

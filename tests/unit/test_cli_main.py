@@ -15,6 +15,7 @@ import pytest
 from dbfleet.cli import main
 from dbfleet.errors import DamagedError, TimeoutExceededError
 from dbfleet.model import Finding, Job
+from dbfleet.operations.verify import VerifyResult
 from dbfleet.version import VERSION
 
 ROOT = Path(__file__).parents[2]
@@ -145,14 +146,14 @@ def test_a_fault_of_the_command_is_one_line_and_a_trace_on_demand(
 
 
 def test_findings_exit_with_3(operations: Operations, capsys: pytest.CaptureFixture[str]) -> None:
-    bad = SimpleNamespace(backup="b", level="restore", ok=False, findings=(Finding("t", "2 rows, not 3", "r"),))
+    bad = VerifyResult("b", "restore", ok=False, findings=(Finding("t", "2 rows, not 3", "r"),))
     operations.answers["verify"] = lambda: [bad]
     assert main("verify all --level restore --name a --repository /b --json".split()) == 3
     findings = [{"object": "t", "problem": "2 rows, not 3", "remedy": "r"}]
     expected = {"results": [{"backup": "b", "level": "restore", "ok": False, "findings": findings}]}
     assert json.loads(capsys.readouterr().out) == expected
     assert operations.calls[-1][1][1:] == ("all", "restore")
-    operations.answers["verify"] = lambda: [SimpleNamespace(backup="b", level="x", ok=True, findings=())]
+    operations.answers["verify"] = lambda: [VerifyResult("b", "x", ok=True)]
     assert main("verify --name a --repository /b".split()) == 0
     assert operations.calls[-1][1][1:] == ("latest", "structure")
 

@@ -31,6 +31,7 @@ def plugin(name: str) -> Any:
 
 
 glue = plugin("module_utils._module")
+absolute = plugin("module_utils.dbfleet.absolute")
 keys = plugin("module_utils.dbfleet.keys")
 errors = plugin("module_utils.dbfleet.errors")
 JOB_DOCS = yaml.safe_load(plugin("doc_fragments.job").ModuleDocFragment.DOCUMENTATION)["options"]
@@ -216,7 +217,7 @@ def test_relative_paths_are_refused_with_a_remedy(given: dict[str, Any], path: s
 @given(st.text(min_size=1).filter(lambda path: not path.startswith(("/", "~")) and path != ":memory:"))
 def test_no_relative_sqlite_url_passes(path: str) -> None:
     with pytest.raises(errors.UsageError):
-        glue.absolute_url("sqlite:///" + path, called="source.url")
+        absolute.absolute_url("sqlite:///" + path, called="source.url")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_no_relative_sqlite_url_passes(path: str) -> None:
     ],
 )
 def test_urls_that_need_no_folder_pass(url: str) -> None:
-    assert glue.absolute_url(url, called="source.url") == url
+    assert absolute.absolute_url(url, called="source.url") == url
 
 
 def test_a_number_as_mode_is_refused() -> None:

@@ -13,6 +13,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -30,6 +32,24 @@ TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 NO_CHECK_MODE = ("win_acl", "win_command")
 
 
+# Runs a program to its end, and says its exit code last.
+DETACHED = """
+import os, subprocess, sys
+with open("in", "rb") as given:
+    done = subprocess.run(sys.argv[1:], input=given.read(), capture_output=True)
+for name, data in (("out", done.stdout), ("err", done.stderr), ("code.new", str(done.returncode).encode())):
+    with open(name, "wb") as file:
+        file.write(data)
+os.rename("code.new", "code")
+"""
+
+
+def ended(code: int, out: str, err: str) -> dict[str, Any]:
+    """What ``win_command`` returns."""
+    result = {"changed": True, "rc": code, "stdout": out, "stderr": err}
+    return {**result, **({"failed": True, "msg": "non-zero return code"} if code else {})}
+
+
 class Refused(Exception):
     """What a real module would say."""
 
@@ -44,7 +64,15 @@ def place(path: str) -> Path:
 
 def remembered() -> dict[str, Any]:
     """What was done that Wine cannot do."""
-    empty: dict[str, Any] = {"acls": [], "inherits": [], "users": {}, "groups": {}, "rights": {}, "tasks": {}}
+    empty: dict[str, Any] = {
+        "acls": [],
+        "inherits": [],
+        "users": {},
+        "groups": {},
+        "rights": {},
+        "tasks": {},
+        "services": {},
+    }
     return {**empty, **(json.loads(STATE.read_text(encoding="utf-8")) if STATE.exists() else {})}
 
 
@@ -80,7 +108,8 @@ class ActionModule(ActionBase):
         self.dry, self.task_vars = self._task.check_mode, task_vars
         self.memory = remembered()
         try:
-            check_options(name, options)
+            if name != "async_status":
+                check_options(name, options)
             if self.dry and name in NO_CHECK_MODE:
                 return {"skipped": True, "msg": f"{name} does not support check mode", "changed": False}
             result: dict[str, Any] = getattr(self, "_" + name)(**options)
@@ -146,19 +175,43 @@ class ActionModule(ActionBase):
 
     # --- programs ---
 
-    def _win_command(self, argv: list[str]) -> dict[str, Any]:
+    def _win_command(self, argv: list[str], stdin: str = "") -> dict[str, Any]:
         program = argv[0]
         if "\\" in program and not place(program).exists() or program == "py.exe":
             raise Refused("The system cannot find the file specified")
-        done = subprocess.run(["wine", *argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-        result = {"changed": True, "rc": done.returncode, "stdout": done.stdout, "stderr": done.stderr}
-        return {**result, **({"failed": True, "msg": "non-zero return code"} if done.returncode else {})}
+        if self._task.async_val:
+            return self._detached(argv, stdin)
+        done = subprocess.run(["wine", *argv], capture_output=True, text=True, input=stdin, check=False)
+        return ended(done.returncode, done.stdout, done.stderr)
+
+    def _detached(self, argv: list[str], stdin: str) -> dict[str, Any]:
+        """As with ``async``: it is started, and asked for by ``async_status``."""
+        folder = Path(tempfile.mkdtemp(dir=STATE.parent))
+        (folder / "in").write_text(stdin, encoding="utf-8")
+        line = [sys.executable, "-c", DETACHED, *("wine", *argv)]
+        subprocess.Popen(line, cwd=folder, start_new_session=True, stdin=subprocess.DEVNULL)
+        return {"ansible_job_id": folder.name, "started": 1, "finished": 0, "results_file": str(folder)}
+
+    def _async_status(self, jid: str, mode: str = "status") -> dict[str, Any]:
+        folder = STATE.parent / jid
+        if mode == "cleanup":
+            shutil.rmtree(folder)
+            return {"erased": str(folder)}
+        if not (folder / "code").exists():
+            return {"ansible_job_id": jid, "started": 1, "finished": 0}
+        out, err = ((folder / name).read_text(encoding="utf-8") for name in ("out", "err"))
+        return {**ended(int((folder / "code").read_text()), out, err), "ansible_job_id": jid, "finished": 1}
 
     # --- who may do what ---
 
     def _account(self, name: str) -> None:
         if name not in (*KNOWN_BY_NUMBER, *self.memory["users"], *self.memory["groups"]):
             raise Refused(f"the user or group {name} could not be found")
+
+    def _win_service(self, name: str, state: str) -> dict[str, Any]:
+        changed = self.memory["services"].get(name) != state
+        self.memory["services"][name] = state
+        return {"changed": changed}
 
     def _win_group(self, name: str, state: str = "present", description: str = "") -> dict[str, Any]:
         return self._there("groups", name, state, description)

@@ -28,7 +28,7 @@ TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 STAND_INS = {
     "ansible": (
         "win_acl win_acl_inheritance win_command win_copy win_file win_find win_group win_powershell win_stat "
-        "win_template win_user win_user_right"
+        "win_service win_template win_user win_user_right"
     ).split(),
     "community": ["win_scheduled_task_stat"],
 }
@@ -57,6 +57,8 @@ class Host:
             plugins.mkdir(parents=True)
             for name in names:
                 shutil.copy(Path(__file__).with_name("stand_in_modules.py"), plugins / f"{name}.py")
+        (folder / "actions").mkdir()
+        shutil.copy(Path(__file__).with_name("stand_in_modules.py"), folder / "actions" / "async_status.py")
         self.database = self.drive / "data" / "app.db"
         self.dbfleet = self.path("ProgramData", "dbfleet")
         self.job: dict[str, Any] = {
@@ -90,8 +92,23 @@ class Host:
         tasks += [{"ansible.builtin.include_role": {"name": f"dbfleet.recovery.{name}"}} for name in names]
         play = {"hosts": "all", "gather_facts": False, "vars": {**self.variables, **variables}, "tasks": tasks}
         (self.controller / "play.yml").write_text(yaml.safe_dump([play]), encoding="utf-8")
+        return self._ansible("play.yml", *options)
+
+    def playbook(self, name: str, *options: str, **variables: Any) -> tuple[int, str]:
+        """Run a playbook of the collection, with a connection that says that it is one to Windows."""
+        given = {
+            "ansible_shell_type": "powershell",
+            "dbfleet_command": self.path("Program Files", "dbfleet", "dbfleet.bat"),
+            "dbfleet_jobs": [self.job],
+            **variables,
+        }
+        (self.controller / "variables.json").write_text(json.dumps(given), encoding="utf-8")
+        return self._ansible(f"dbfleet.recovery.{name}", "-e", "@variables.json", *options)
+
+    def _ansible(self, playbook: str, *options: str) -> tuple[int, str]:
         environ = {
             **os.environ,
+            "ANSIBLE_ACTION_PLUGINS": str(self.controller / "actions"),
             "ANSIBLE_COLLECTIONS_PATH": f"{self.controller}:{COLLECTIONS}",
             "ANSIBLE_DEPRECATION_WARNINGS": "false",
             "STAND_IN_DOCUMENTED": str(COLLECTIONS / "ansible_collections"),
@@ -99,7 +116,7 @@ class Host:
             "STAND_IN_STATE": str(self.controller / "host.json"),
         }
         ansible = Path(sys.executable).with_name("ansible-playbook")
-        line = [str(ansible), "-i", "winhost,", "-c", "local", "play.yml", *options]
+        line = [str(ansible), "-i", "winhost,", "-c", "local", playbook, *options]
         done = subprocess.run(line, cwd=self.controller, env=environ, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout + done.stderr
 

@@ -21,13 +21,15 @@ if TYPE_CHECKING:  # imported where they are needed: a command starts in a tenth
     from .model import Job
 
 SERVICE = ("log-archive", "run")  # what does not end by itself
+REQUEST = ["--request"]
 
 
 def main(words: Optional[Sequence[str]] = None) -> int:
     """Run one command line (default: that of the process) and return its exit code."""
     words = list(sys.argv[1:] if words is None else words)
     options = words[: words.index("--")] if "--" in words else words
-    as_json, verbose = "--json" in options, "--verbose" in options or "-v" in options
+    as_json = "--json" in options or words == REQUEST
+    verbose = "--verbose" in options or "-v" in options
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)
     try:
@@ -53,6 +55,8 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
         from .version import VERSION
 
         return _print(f"dbfleet {VERSION}\n")
+    if list(words) == REQUEST:
+        return _answer_request(environ)
     from .command.parse import parse
 
     request = parse(words)
@@ -63,14 +67,23 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
         return _print(verb_help(verb) if verb else overview())
     if verb.name == "completion":
         return _print(_completion(request, environ))
+    _warn_of_passwords(request)
     return _act(verb.name, request, environ)
+
+
+def _answer_request(environ: Mapping[str, str]) -> int:
+    """Do what the document on stdin asks for; it says everything, so the environment does not count."""
+    from .command.document import LARGEST, read_request
+    from .config import without_job
+
+    verb, request = read_request(sys.stdin.buffer.read(LARGEST))
+    return _act(verb.name, request, without_job(environ))
 
 
 def _act(verb: str, request: Request, environ: Mapping[str, str]) -> int:
     from .command.actions import ACTIONS
     from .command.style import style_of
 
-    _warn_of_passwords(request)
     if verb in ACTIONS:
         from .command.jobs import job_of
 

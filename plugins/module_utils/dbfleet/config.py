@@ -74,6 +74,12 @@ def read_environment(environ: Mapping[str, str]) -> Layer:
     return layer
 
 
+def without_job(environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` without what :func:`read_environment` would read."""
+    ours = {key.environment for key in KEYS} | {variable(key) for key in KEYS}
+    return {name: value for name, value in environ.items() if name not in ours}
+
+
 def merge(layers: Sequence[Mapping[str, Any]]) -> Layer:
     """One layer from several, strongest first; lists replace each other, they do not add up."""
     merged: Layer = {}

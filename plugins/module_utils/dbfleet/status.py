@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, NamedTuple, Optional
@@ -69,6 +69,12 @@ def runs_of_host(job: Optional[str] = None) -> list[Run]:
         return []
     found = [run for run in (_read(os.path.join(folder, file)) for file in files) if run is not None]
     return sorted((run for run in found if job in (None, run.job)), key=lambda run: run.started_at)
+
+
+def with_text(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """What :meth:`Run.to_json` says of each, and ``text`` for people."""
+    now = utc_now()
+    return [{**run.to_json(), "text": run_text(run, now)} for run in runs]
 
 
 def run_text(run: Run, now: datetime) -> str:

@@ -103,22 +103,16 @@ def restore(request: Request, job: Job, progress: Progress) -> Answer:
 
 def verify(request: Request, job: Job, progress: Progress) -> Answer:
     """``dbfleet verify``."""
-    from ..manifests import finding_json
+    from ..operations.verify import to_verify
     from ..operations.verify import verify as run
     from . import render
 
-    results = run(with_name(job), str(request.argument), str(request.get("level")), progress=progress)
-    document = {
-        "results": [
-            {
-                "backup": result.backup,
-                "level": result.level,
-                "ok": result.ok,
-                "findings": [finding_json(finding) for finding in result.findings],
-            }
-            for result in results
-        ]
-    }
+    job, wanted = with_name(job), str(request.argument)
+    if request.get("dry_run"):
+        ids = to_verify(job, wanted)
+        return Answer({"would_verify": ids}, lambda style: [f"would check {one}" for one in ids])
+    results = run(job, wanted, str(request.get("level")), progress=progress)
+    document = {"results": [result.to_json() for result in results]}
     code = 0 if all(result.ok for result in results) else FINDINGS
     return Answer(document, lambda style: render.verified(results, style), code)
 

@@ -26,7 +26,7 @@ def overview() -> str:
         "",
         "options of every verb:",
         *_rows((_option(option), option.help) for option in COMMON),
-        *_rows([("--version", "The version.")]),
+        *_rows([("--version", "The version."), ("--request", "Alone: read a JSON document from stdin, and do that.")]),
         "",
         *_wrap(
             "Every key of a job is an option too; dbfleet VERB --help lists them. Strongest first: options, "

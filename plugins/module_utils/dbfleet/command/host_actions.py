@@ -60,11 +60,11 @@ def check(request: Request, environ: Mapping[str, str]) -> Answer:
 
 def status(request: Request, environ: Mapping[str, str]) -> Answer:
     """``dbfleet status``."""
-    from ..status import runs_of_host
+    from ..status import runs_of_host, with_text
     from . import host_render
 
     runs = runs_of_host(request.get("job") or request.layer.get("name"))
-    return Answer({"runs": [run.to_json() for run in runs]}, lambda style: host_render.status(runs, style))
+    return Answer({"runs": with_text(runs)}, lambda style: host_render.status(runs, style))
 
 
 def _wanted(request: Request, environ: Mapping[str, str]) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:

@@ -55,7 +55,7 @@ def parse(words: Sequence[str]) -> Request:
         if option.default is not None:
             options.setdefault(option.field, option.default)
     layer = {BY_OPTION[name].path: value_of(BY_OPTION[name], value, called=name) for name, value in raw.items()}
-    argument = None if asks_help else _argument(verb, plain[1:2])
+    argument = None if asks_help else argument_of(verb, plain[1:2])
     more = () if asks_help else _more(verb, argument, plain[1:] if argument is None else plain[2:])
     return Request(verb, argument, options, layer, more)
 
@@ -75,7 +75,7 @@ def _split(words: Sequence[str]) -> tuple[list[tuple[Option, str]], list[str]]:
         name, equals, value = word.partition("=")
         name = _SHORT.get(name, ALIASES.get(name, name))
         if name not in table:
-            raise UsageError(f"{name} is no option", _nearest(name, [*table, *ALIASES]))
+            raise UsageError(f"{name} is no option", nearest(name, [*table, *ALIASES]))
         option = table[name]
         if not option.metavar and equals:
             raise UsageError(f"{name} takes no value", f"write {name} alone")
@@ -100,11 +100,12 @@ def _verb(plain: Sequence[str], asks_help: bool) -> Optional[Verb]:
             return None
         raise UsageError("no verb is given", f"say one of {', '.join(BY_NAME)}, or --help")
     if plain[0] not in BY_NAME:
-        raise UsageError(f"{plain[0]!r} is no verb", _nearest(plain[0], list(BY_NAME)))
+        raise UsageError(f"{plain[0]!r} is no verb", nearest(plain[0], list(BY_NAME)))
     return BY_NAME[plain[0]]
 
 
-def _argument(verb: Optional[Verb], words: Sequence[str]) -> Optional[str]:
+def argument_of(verb: Optional[Verb], words: Sequence[str]) -> Optional[str]:
+    """The word after the verb, or its default. Raises ``UsageError`` for one that the verb does not know."""
     argument = verb.argument if verb else None
     if argument is None:
         return None
@@ -151,7 +152,8 @@ def _help(verb: Optional[Verb]) -> str:
     return f"dbfleet {verb.name} --help lists its options" if verb else "dbfleet --help lists the verbs"
 
 
-def _nearest(word: str, known: Sequence[str]) -> str:
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The remedy for a word that is not among ``known``."""
     import difflib
 
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)

@@ -182,6 +182,7 @@ VERBS = (
                 choices=("checksum", "structure", "restore"),
                 default="structure",
             ),
+            Option("--dry-run", "Say which backups would be checked, and check none."),
         ),
         long=True,
     ),

@@ -41,10 +41,11 @@ class BackupReport:
     plan: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """``{"backup": manifest}``, or ``{"plan": …}`` of a dry run."""
+        """``{"backup": manifest, "size_bytes", "raw_size_bytes", "duration_seconds"}``, or ``{"plan": …}``."""
         if self.manifest is None:
             return {"plan": self.plan}
-        return {"backup": manifests.to_json(self.manifest)}
+        sizes = {name: getattr(self.manifest, name) for name in ("size_bytes", "raw_size_bytes", "duration_seconds")}
+        return {"backup": manifests.to_json(self.manifest), **sizes}
 
 
 @dataclass(frozen=True)

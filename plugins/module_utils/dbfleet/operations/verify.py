@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Optional
+from typing import Any, Optional
 
 from .. import manifests, names
 from ..audit import audited
@@ -40,6 +40,16 @@ class VerifyResult:
     level: str
     ok: bool
     findings: tuple[Finding, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The same words as keys."""
+        findings = [manifests.finding_json(finding) for finding in self.findings]
+        return {"backup": self.backup, "level": self.level, "ok": self.ok, "findings": findings}
+
+
+def to_verify(job: Job, which: str) -> list[str]:
+    """The ids of the backups that :func:`verify` would look at. Raises ``NotFoundError``."""
+    return [manifest.id for manifest in _chosen(read_catalog(open_repository(job), job.name), which)]
 
 
 def verify(job: Job, which: str, level: str, *, progress: Progress = SILENCE) -> list[VerifyResult]:

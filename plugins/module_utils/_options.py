@@ -1,0 +1,42 @@
+"""The options of the modules that are no keys of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .dbfleet.targets import ACTIONS
+
+# Nothing here may be a default of the job. What is marked no_log is a URL, which may hold a password.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "backup": {},
+    "backup_info": {"backup": {"type": "str"}, "newest": {"type": "int"}},
+    "health_info": {},
+    "prune": {},
+    "restore": {
+        "backup": {"type": "str", "default": "latest"},
+        "to": {"type": "str", "no_log": True},
+        "tables": {"type": "list", "elements": "str", "default": []},
+        "target": {
+            "type": "dict",
+            "options": {
+                "time": {"type": "str"},
+                "lsn": {"type": "str"},
+                "xid": {"type": "str"},
+                "name": {"type": "str"},
+                "position": {"type": "str"},
+                "gtid": {"type": "str"},
+                "timeline": {"type": "str"},
+                "inclusive": {"type": "bool", "default": True},
+                "action": {"type": "str", "default": "promote", "choices": list(ACTIONS)},
+            },
+        },
+        "replace": {"type": "bool", "default": False},
+        "tablespace_map": {"type": "dict", "default": {}},
+    },
+    "sync": {"to": {"type": "str", "required": True, "no_log": True}},
+    "verify": {
+        "backup": {"type": "str", "default": "latest"},
+        "level": {"type": "str", "choices": ["checksum", "structure", "restore"], "default": "structure"},
+        "fail_on_findings": {"type": "bool", "default": True},
+    },
+}
