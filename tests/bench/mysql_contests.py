@@ -6,7 +6,12 @@ import shutil
 from contest import ANSIBLE, Bench, Contestant, dbfleet
 
 TITLES = ("MariaDB, backup", "MariaDB, one huge table", "MariaDB, restore", "MariaDB, physical backup")
-SETTINGS = ("--innodb-buffer-pool-size=1G", "--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=512M")
+SETTINGS = (
+    "--character-set-server=utf8mb4",  # as Debian configures it
+    "--innodb-buffer-pool-size=1G",
+    "--innodb-flush-log-at-trx-commit=1",
+    "--innodb-log-file-size=512M",
+)
 ROW_BYTES = 180
 
 

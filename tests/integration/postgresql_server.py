@@ -134,6 +134,7 @@ class Server:
             [os.path.join(self.bin, tool), *arguments],
             check=True,
             cwd="/",
+            env={**os.environ, "PGCTLTIMEOUT": "300"},  # a busy disk takes its time
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -69,3 +70,18 @@ def test_ranges_meet_every_key_exactly_once(least: int, width: int, parts: int) 
     for key in keys:
         met = [one for one in conditions if eval(one.replace("`id`", str(key)).replace(" AND ", " and "))]
         assert len(met) == 1, (key, conditions)
+
+
+@given(some.lists(some.tuples(some.integers(0, 4 * LARGE), some.booleans()), max_size=12), some.integers(1, 4))
+def test_what_is_written_as_it_is_stored_has_processes_of_its_own(tables: list[Any], parallel: int) -> None:
+    made = [Table(f"t{number}", "InnoDB", size) for number, (size, _alike) in enumerate(tables)]
+    verbatim = {f"t{number}" for number, (_size, alike) in enumerate(tables) if alike}
+    for lane in share_out(made, parallel, {}, verbatim):
+        names = {name for part in lane for name in part.tables}
+        assert len(lane) <= 2 and sum(part.verbatim for part in lane) <= 1
+        for part in lane:
+            assert not part.verbatim or verbatim.issuperset(part.tables)
+        if names <= verbatim:
+            assert all(part.verbatim for part in lane)
+        elif len(lane) > 1:  # a process more, where it is worth one
+            assert sum(part.size_bytes for part in lane if part.verbatim) >= LARGE

@@ -10,6 +10,7 @@ name, or a column's, holds a line break does not fit, and gets an artifact of it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Optional
 
@@ -23,11 +24,15 @@ TABLES_EACH = 5000  # names on one command line
 
 @dataclass(frozen=True)
 class Part:
-    """What one dump process writes: some tables, or with ``where`` a part of the rows of one."""
+    """What one dump process writes: some tables, or with ``where`` a part of the rows of one.
+
+    ``verbatim``: the bytes of their values can be written as they are stored.
+    """
 
     tables: tuple[str, ...]
     size_bytes: int
     where: Optional[str] = None
+    verbatim: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,15 +52,20 @@ class Ranges:
         return [*found, f"{self.column} >= {bounds[-1]}"]
 
 
-def share_out(tables: Sequence[Table], parallel: int, ranges: dict[str, Ranges]) -> list[list[Part]]:
-    """Lanes of about the same size, at most ``parallel``; a table in ``ranges`` may be split over all of them."""
+def share_out(
+    tables: Sequence[Table], parallel: int, ranges: dict[str, Ranges], verbatim: AbstractSet[str] = frozenset()
+) -> list[list[Part]]:
+    """Lanes of about the same size, at most ``parallel``; a table in ``ranges`` may be split over all of them.
+
+    Tables in ``verbatim`` get a process of their own in a lane where they are large enough.
+    """
     total = sum(table.size_bytes for table in tables)
     parts: list[Part] = []
     rest: list[Table] = []
     for table in tables:
         if table.name in ranges and worth_splitting(table, total, parallel):
-            share = table.size_bytes // parallel
-            parts += [Part((table.name,), share, where) for where in ranges[table.name].conditions(parallel)]
+            share, alike = table.size_bytes // parallel, table.name in verbatim
+            parts += [Part((table.name,), share, where, alike) for where in ranges[table.name].conditions(parallel)]
         else:
             rest.append(table)
     lanes: list[list[Part]] = [[] for _number in range(parallel)]
@@ -70,10 +80,20 @@ def share_out(tables: Sequence[Table], parallel: int, ranges: dict[str, Ranges])
         members[lane].append(table)
         weights[lane] += table.size_bytes + 64 * 1024
     for lane, chosen in enumerate(members):
-        for start in range(0, len(chosen), TABLES_EACH):
-            some = chosen[start : start + TABLES_EACH]
-            lanes[lane].append(Part(tuple(one.name for one in some), sum(one.size_bytes for one in some)))
+        lanes[lane] += _parts(chosen, verbatim)
     return [lane for lane in lanes if lane]
+
+
+def _parts(tables: Sequence[Table], verbatim: AbstractSet[str]) -> Iterator[Part]:
+    alike = [table for table in tables if table.name in verbatim]
+    if len(alike) < len(tables) and sum(table.size_bytes for table in alike) < LARGE:
+        alike = []  # not worth a process and a connection of its own
+    names = {table.name for table in alike}
+    for some, as_stored in ((alike, True), ([table for table in tables if table.name not in names], False)):
+        for start in range(0, len(some), TABLES_EACH):
+            these = some[start : start + TABLES_EACH]
+            size = sum(table.size_bytes for table in these)
+            yield Part(tuple(table.name for table in these), size, verbatim=as_stored)
 
 
 def worth_splitting(table: Table, total: int, parallel: int) -> bool:

@@ -19,7 +19,17 @@ from .choice import Choice
 from .gate import Held, commits_held, definitions_held, tables_locked, who_is_in_the_way
 from .lanes import Part, Ranges, share_out
 from .measure import measure
-from .objects import Definitions, Objects, Table, changed, digest_of, read_definitions, read_events, read_objects
+from .objects import (
+    Definitions,
+    Objects,
+    Table,
+    changed,
+    digest_of,
+    read_definitions,
+    read_events,
+    read_objects,
+    read_verbatim,
+)
 from .server import Session, Version, end_sessions, quoted
 from .streams import (
     DumpProcess,
@@ -56,6 +66,7 @@ class Content:
         self.objects, self.definitions = self.read(session)
         self.events = read_events(session, database) if choice.whole else []
         self.odd = self._odd(session)
+        self.verbatim = read_verbatim(session, database)
 
     def read(self, session: Session) -> tuple[Objects, Definitions]:
         """What is in it now, and what makes it."""
@@ -266,7 +277,7 @@ def _plan(content: Content, session: Session, parallel: int) -> tuple[list[list[
     large = [table for table in plain if table.size_bytes * parallel > content.objects.size_bytes]
     ranges = content.split_keys(session) if large and parallel > 1 else {}
     odd = [Part((table.name,), table.size_bytes) for table in content.rows_in() if table.name in content.odd]
-    return share_out(plain, parallel, ranges), odd
+    return share_out(plain, parallel, ranges, content.verbatim), odd
 
 
 def _begin(
