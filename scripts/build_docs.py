@@ -34,6 +34,9 @@ dbfleet restore latest --repository backups --to sqlite:///restored.db
 Every verb takes `--json`: one JSON document on stdout, progress and messages on stderr. A failure
 is `{"error": {"kind", "message", "remedy"}}`.
 
+`dbfleet --compile`, run once as the owner of `dbfleet.pyz`, keeps its byte code in a file beside it, so that later
+starts take half the time; the role `agent` does so. A file of another Python or another version is not used.
+
 Programs can ask without a command line, which other users of a host can read: `dbfleet --request` reads one JSON
 document from stdin, and answers as with `--json`. `options` are those of the verb and `job`; `keys` are those of a job,
 nested as in a job file. Paths must be absolute, and the environment does not count.

@@ -11,4 +11,5 @@ fi
 say "building build/dbfleet.pyz"
 mkdir -p "$BUILD"
 "$(find_python)" scripts/build_pyz.py
+"$(find_python)" build/dbfleet.pyz --compile >/dev/null
 printf '%s' "$want" >"$stamp"

@@ -101,3 +101,86 @@ def test_a_listing_loads_little(pyz: Path, tmp_path: Path) -> None:
     ours = {name: size for name, size in sizes.items() if name in loaded}
     assert not [name for name in ours if name.startswith(("dbfleet.databases", "dbfleet.stream"))]
     assert sum(ours.values()) < 175_000, ours
+
+
+@pytest.fixture
+def installed(pyz: Path, tmp_path: Path) -> Path:
+    """A copy that byte code can be kept beside."""
+    return Path(shutil.copy(pyz, tmp_path / "it's.pyz"))
+
+
+def run(pyz: Path, *words: str) -> str:
+    done = subprocess.run([sys.executable, str(pyz), *words], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def loaded_from(pyz: Path) -> str:
+    """The file that the modules of a start come from."""
+    line = [sys.executable, "-v", str(pyz), "--version"]
+    done = subprocess.run(line, capture_output=True, text=True, check=True)
+    return next(line for line in done.stderr.splitlines() if line.startswith("import 'dbfleet.cli'"))
+
+
+def test_byte_code_is_kept_beside_it_once(installed: Path, pyz: Path) -> None:
+    assert run(installed, "--compile").startswith("made ")
+    [made] = installed.parent.glob("it's.pyz.*")
+    assert made.name.endswith("." + sys.implementation.cache_tag)
+    assert stat.S_IMODE(made.stat().st_mode) == 0o644
+    assert made.name in loaded_from(installed)
+    assert run(installed, "--compile") == "it is compiled already\n"
+    assert run(installed, "--help") == run(pyz, "--help")
+    link = installed.with_name("link.pyz")
+    link.symlink_to(installed.name)
+    assert made.name in loaded_from(link)
+    trace = subprocess.run([sys.executable, str(link), "x", "-v"], capture_output=True, text=True, check=False)
+    assert "raise UsageError(" in trace.stderr, "a traceback shows its lines"
+
+
+def test_byte_code_of_others_goes_and_is_not_used(installed: Path) -> None:
+    strangers = [installed.with_name(f"{installed.name}.{'0' * 16}.{tag}") for tag in ("cpython-311", "cpython-399")]
+    kept = [
+        installed.with_name(name) for name in (f"{installed.name}.bak", f"{installed.name}.{'0' * 16}.txt", "a.pyz")
+    ]
+    for path in (*strangers, *kept):
+        path.write_bytes(b"anything")
+    assert installed.name in loaded_from(installed)
+    run(installed, "--compile")
+    assert not any(path.exists() for path in strangers) and all(path.exists() for path in kept)
+
+
+@pytest.mark.parametrize("spoil", ["writable", "owner", "link", "damaged"])
+def test_byte_code_that_others_could_have_written_is_not_used(installed: Path, spoil: str) -> None:
+    run(installed, "--compile")
+    [made] = installed.parent.glob("it's.pyz.*")
+    if spoil == "writable":
+        made.chmod(0o664)
+    elif spoil == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(made, 12345, -1)
+    elif spoil == "link":
+        made.rename(made.with_name("elsewhere"))
+        made.symlink_to("elsewhere")
+    else:
+        made.write_bytes(made.read_bytes()[:1000])
+    assert run(installed, "--version").startswith("dbfleet ")
+    assert made.name not in loaded_from(installed)
+
+
+def test_a_file_that_cannot_be_written_is_told(installed: Path) -> None:
+    run(installed, "--compile")
+    [made] = installed.parent.glob("it's.pyz.*")
+    made.unlink()
+    (made / "in the way").mkdir(parents=True)
+    line = [sys.executable, str(installed), "--compile"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{made} cannot be written" in done.stderr and "remedy: " in done.stderr
+    assert sorted(installed.parent.iterdir()) == [installed, made]
+
+
+def test_without_a_zipapp_there_is_nothing_to_keep() -> None:
+    package = ROOT / "plugins" / "module_utils"
+    line = [sys.executable, "-m", "dbfleet", "--compile"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, cwd=package)
+    assert done.returncode == 2 and "no zipapp" in done.stderr

@@ -243,6 +243,8 @@ def test_an_upgrade_keeps_the_version_before(host: Host) -> None:
         host.converge(agent_pyz=str(newer))
         names = sorted(path.name for path in library.glob("dbfleet-*.pyz"))
         assert len(names) == 2 and (first.name in names) == (number == 0)
+        compiled = {path.name.partition(".pyz.")[0] + ".pyz" for path in library.glob("dbfleet-*.pyz.*")}
+        assert compiled == set(names)
     host.variables["agent_pyz"] = str(newer)
     assert host.fires("dbfleet-backup-app") == 0, host.log("dbfleet-backup-app")
 

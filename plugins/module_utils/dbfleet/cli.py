@@ -22,10 +22,14 @@ if TYPE_CHECKING:  # imported where they are needed: a command starts in a tenth
 
 SERVICE = ("log-archive", "run")  # what does not end by itself
 REQUEST = ["--request"]
+COMPILE = ["--compile"]
 
 
-def main(words: Optional[Sequence[str]] = None) -> int:
-    """Run one command line (default: that of the process) and return its exit code."""
+def main(words: Optional[Sequence[str]] = None, *, zipapp: tuple[str, str] = ("", "")) -> int:
+    """Run one command line (default: that of the process) and return its exit code.
+
+    ``zipapp``: the file that all this came from, and the digest of its sources.
+    """
     words = list(sys.argv[1:] if words is None else words)
     options = words[: words.index("--")] if "--" in words else words
     as_json = "--json" in options or words == REQUEST
@@ -34,7 +38,7 @@ def main(words: Optional[Sequence[str]] = None) -> int:
         _never_fail_to_encode(stream)
     try:
         with unwinding():
-            return run(words, os.environ)
+            return _compile(*zipapp) if words == COMPILE else run(words, os.environ)
     except Stopped as stopped:
         _report("stopped", f"stopped by {stopped}", "run it again: what was left behind is swept", as_json)
         return stopped.exit_code
@@ -69,6 +73,14 @@ def run(words: Sequence[str], environ: Mapping[str, str]) -> int:
         return _print(_completion(request, environ))
     _warn_of_passwords(request)
     return _act(verb.name, request, environ)
+
+
+def _compile(archive: str, digest: str) -> int:
+    """Let later starts find byte code beside the zipapp."""
+    from .compiled import compile_archive
+
+    made = compile_archive(archive, digest)
+    return _print(f"made {made}\n" if made else "it is compiled already\n")
 
 
 def _answer_request(environ: Mapping[str, str]) -> int:

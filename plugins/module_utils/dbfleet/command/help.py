@@ -7,6 +7,12 @@ from collections.abc import Iterable, Iterator
 from .style import WIDTH, wrapped
 from .verbs import COMMON, VERBS, Option, Verb, job_options, options_of
 
+ALONE = (
+    ("--version", "The version."),
+    ("--request", "Read a JSON document from stdin, and do that."),
+    ("--compile", "Keep byte code beside dbfleet.pyz, which then starts in half the time."),
+)
+
 
 def overview() -> str:
     """``dbfleet --help``."""
@@ -26,7 +32,9 @@ def overview() -> str:
         "",
         "options of every verb:",
         *_rows((_option(option), option.help) for option in COMMON),
-        *_rows([("--version", "The version."), ("--request", "Alone: read a JSON document from stdin, and do that.")]),
+        "",
+        "alone:",
+        *_rows(ALONE),
         "",
         *_wrap(
             "Every key of a job is an option too; dbfleet VERB --help lists them. Strongest first: options, "
