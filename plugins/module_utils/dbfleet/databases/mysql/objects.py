@@ -97,9 +97,9 @@ def read_verbatim(session: Session, database: str) -> frozenset[str]:
     """The tables that hold only numbers, times and text in UTF-8, by names in ASCII.
 
     MariaDB's dump tool can write their values as they are stored, and writes what it would write anyway. MySQL's would
-    mark every text as binary.
+    mark every text as binary. A client without a character set cannot log in by a name that is not ASCII either.
     """
-    if session.flavour != "mariadb":
+    if session.flavour != "mariadb" or not (database + session.address.user).isascii():
         return frozenset()
     as_text, always = (", ".join(f"'{kind}'" for kind in kinds) for kinds in (TEXTS, NUMBERS_AND_TIMES))
     found = session.rows(
