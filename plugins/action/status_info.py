@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..module_utils._options import STATUS_INFO
 from ..plugin_utils.host_module import HostModule
 
 
@@ -16,4 +17,4 @@ class ActionModule(HostModule):
     module = "status_info"
 
     def _spec(self) -> dict[str, Any]:
-        return {"job": {"type": "str"}}
+        return STATUS_INFO

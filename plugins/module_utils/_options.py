@@ -6,6 +6,8 @@ from typing import Any
 
 from .dbfleet.targets import ACTIONS
 
+STATUS_INFO: dict[str, Any] = {"job": {"type": "str"}}  # about no job's keys
+
 # Nothing here may be a default of the job. What is marked no_log is a URL, which may hold a password.
 OPTIONS: dict[str, dict[str, Any]] = {
     "backup": {},

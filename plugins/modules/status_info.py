@@ -81,11 +81,12 @@ runs:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._options import STATUS_INFO
 from ..module_utils.dbfleet.status import runs_of_host, with_text
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={"job": {"type": "str"}}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=STATUS_INFO, supports_check_mode=True)
     module.exit_json(changed=False, runs=with_text(runs_of_host(module.params["job"])))
 
 

@@ -10,6 +10,7 @@ fi
 
 say "building build/dbfleet.pyz"
 mkdir -p "$BUILD"
-"$(find_python)" scripts/build_pyz.py
-"$(find_python)" build/dbfleet.pyz --compile >/dev/null
+python=$(find_python)
+"$python" scripts/build_pyz.py
+"$python" build/dbfleet.pyz --compile >/dev/null
 printf '%s' "$want" >"$stamp"

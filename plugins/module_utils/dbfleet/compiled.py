@@ -21,7 +21,7 @@ from .errors import DbfleetError, UsageError
 MODE = 0o644
 EARLIEST = (1980, 1, 1, 0, 0, 0)
 UNCHECKED = 1  # flags of PEP 552: named by a hash of the source, which is not looked at again
-_NAME = re.compile(r"\.[0-9a-f]{16}\.[a-z]+-[0-9]+")
+_SUFFIX = r"\.[0-9a-f]{16}\.[a-z]+-[0-9]+"
 
 
 def compile_archive(archive: str, digest: str) -> Optional[str]:
@@ -32,8 +32,8 @@ def compile_archive(archive: str, digest: str) -> Optional[str]:
     """
     if not os.path.isfile(archive) or not zipfile.is_zipfile(archive):
         raise UsageError(f"{archive} is no zipapp, so Python keeps its byte code itself", "leave --compile out")
-    name = f"{os.path.basename(archive)}.{digest}.{sys.implementation.cache_tag}"
-    folder = os.path.dirname(os.path.abspath(archive))
+    folder, base = os.path.split(os.path.abspath(archive))
+    name = f"{base}.{digest}.{sys.implementation.cache_tag}"
     path = os.path.join(folder, name)
     if os.path.isfile(path):
         return None
@@ -44,8 +44,7 @@ def compile_archive(archive: str, digest: str) -> Optional[str]:
         os.chmod(partial, MODE)
         os.replace(partial, path)
         for other in os.listdir(folder):
-            rest = other[len(os.path.basename(archive)) :]
-            if other != name and other.startswith(os.path.basename(archive)) and _NAME.fullmatch(rest):
+            if other != name and re.fullmatch(re.escape(base) + _SUFFIX, other):
                 os.unlink(os.path.join(folder, other))
     except OSError as error:
         try:

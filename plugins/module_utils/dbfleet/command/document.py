@@ -20,6 +20,8 @@ from .verbs import BY_NAME, Option, Verb, options_of
 PARTS = ("verb", "argument", "options", "keys")
 WHERE = "the request"
 LARGEST = 1 << 20  # bytes
+# What answers with a document, and takes nothing but an argument and options.
+ANSWERING = {verb.name: verb for verb in BY_NAME.values() if verb.name != "completion" and not verb.more}
 
 
 def read_request(data: bytes) -> tuple[Verb, Request]:
@@ -35,9 +37,9 @@ def read_request(data: bytes) -> tuple[Verb, Request]:
     for part in document:
         if part not in PARTS:
             raise UsageError(f"{part!r} is no part of a request", nearest(part, PARTS))
-    verb = BY_NAME.get(str(document.get("verb")))
-    if verb is None or verb.name == "completion" or verb.more:
-        raise UsageError(f"{document.get('verb')!r} is no verb of a request", f"say one of {', '.join(_verbs())}")
+    verb = ANSWERING.get(str(document.get("verb")))
+    if verb is None:
+        raise UsageError(f"{document.get('verb')!r} is no verb of a request", f"say one of {', '.join(ANSWERING)}")
     given = document.get("argument")
     if given is not None and (not isinstance(given, str) or verb.argument is None):
         raise UsageError(f"{verb.name} does not take the argument {given!r}", "leave it out, or write it as text")
@@ -45,10 +47,6 @@ def read_request(data: bytes) -> tuple[Verb, Request]:
     refuse_relative(layer)
     options = _options(verb, _part(document, "options"))
     return verb, Request(verb, argument_of(verb, [] if given is None else [given]), {**options, "json": True}, layer)
-
-
-def _verbs() -> list[str]:
-    return [verb.name for verb in BY_NAME.values() if verb.name != "completion" and not verb.more]
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

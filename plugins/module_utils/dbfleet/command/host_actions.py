@@ -64,7 +64,7 @@ def status(request: Request, environ: Mapping[str, str]) -> Answer:
     from . import host_render
 
     runs = runs_of_host(request.get("job") or request.layer.get("name"))
-    return Answer({"runs": with_text(runs)}, lambda style: host_render.status(runs, style))
+    return Answer(lambda: {"runs": with_text(runs)}, lambda style: host_render.status(runs, style))
 
 
 def _wanted(request: Request, environ: Mapping[str, str]) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
