@@ -102,20 +102,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _results
 from ..module_utils._module import argument_spec, end_with, given_layer, job_from_params
-from ..module_utils.dbfleet.audit_log import read_audit
-from ..module_utils.dbfleet.errors import DbfleetError, UsageError
-from ..module_utils.dbfleet.jobfiles import every_job, jobs_folder
-from ..module_utils.dbfleet.manifests import finding_json
+from ..module_utils.dbfleet.errors import DbfleetError
+from ..module_utils.dbfleet.jobfiles import every_job
 from ..module_utils.dbfleet.model import Job
-from ..module_utils.dbfleet.operations.health import JobHealth, health, unusable
-from ..module_utils.dbfleet.run_limits import applied
+from ..module_utils.dbfleet.operations.health import health_of
 
 
 def perform(module: AnsibleModule) -> dict[str, Any]:
-    log = read_audit()
-    reports = [examined(name, job, log) for name, job in wanted(module)]
-    audit = {**log.to_json(), "findings": [finding_json(finding) for finding in log.findings]}
-    return _results.health_info({"health": [report.to_json() for report in reports], "audit": audit})
+    return _results.health_info(health_of(wanted(module)).to_json())
 
 
 def wanted(module: AnsibleModule) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
@@ -123,23 +117,8 @@ def wanted(module: AnsibleModule) -> Iterator[tuple[str, Union[Job, DbfleetError
     if module.params["job"] or "repository.url" in layer:
         job = job_from_params(module.params, name_needed=True)
         yield job.name, job
-        return
-    found = list(every_job(layer, os.environ))
-    if not found:
-        raise UsageError(
-            f"no job is installed on this host: {jobs_folder(os.environ)} has none", "install one, or set repository"
-        )
-    yield from found
-
-
-def examined(name: str, job: Union[Job, DbfleetError], log: Any) -> JobHealth:
-    if isinstance(job, DbfleetError):
-        return unusable(name, job)
-    try:
-        with applied(job.limits):
-            return health(job, log)
-    except DbfleetError as error:  # its time was over
-        return unusable(name, error)
+    else:
+        yield from every_job(layer, os.environ)
 
 
 def main() -> None:

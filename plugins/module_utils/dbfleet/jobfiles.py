@@ -33,6 +33,16 @@ def installed_jobs(environ: Mapping[str, str]) -> list[str]:
     return sorted(file[:-5] for file in files if file.endswith(".json") and not file.startswith("."))
 
 
+def some_installed_jobs(environ: Mapping[str, str]) -> list[str]:
+    """Names of the installed jobs. Raises ``UsageError`` where there are none."""
+    found = installed_jobs(environ)
+    if not found:
+        raise UsageError(
+            f"no job is installed on this host: {jobs_folder(environ)} has none", "install one, or name its repository"
+        )
+    return found
+
+
 def read_job_file(name: str, environ: Mapping[str, str]) -> Layer:
     """The checked values of the installed job ``name``.
 
@@ -59,8 +69,11 @@ def read_new_job(path: str, name: str) -> Layer:
 def every_job(
     stronger: Mapping[str, Any], environ: Mapping[str, str]
 ) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
-    """Every installed job by name, or why it cannot be had; ``stronger`` is over what its file says."""
-    for name in installed_jobs(environ):
+    """Every installed job by name, or why it cannot be had; ``stronger`` is over what its file says.
+
+    Raises ``UsageError`` where there are none.
+    """
+    for name in some_installed_jobs(environ):
         try:
             yield name, job_from_layer(merge([stronger, read_job_file(name, environ)]))
         except DbfleetError as error:

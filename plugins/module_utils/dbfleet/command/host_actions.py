@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Union
 
-from ..errors import DbfleetError, UsageError
+from ..errors import DbfleetError
 from ..model import Job
 from .actions import FINDINGS, Answer
 from .jobs import job_of, with_name
@@ -15,42 +15,23 @@ from .parse import Request
 
 def health(request: Request, environ: Mapping[str, str]) -> Answer:
     """``dbfleet health``: of the job that is named, or of every installed one."""
-    from ..audit_log import read_audit
-    from ..manifests import finding_json
-    from ..operations.health import health as examine
-    from ..operations.health import unusable
-    from ..run_limits import applied
+    from ..operations.health import health_of
     from . import host_render
 
-    log = read_audit()
-    reports = []
-    for name, job in _wanted(request, environ):
-        if isinstance(job, DbfleetError):
-            reports.append(unusable(name, job))
-            continue
-        try:
-            with applied(job.limits):
-                reports.append(examine(job, log))
-        except DbfleetError as error:  # its time was over
-            reports.append(unusable(name, error))
-    document = {
-        "health": [report.to_json() for report in reports],
-        "audit": {**log.to_json(), "findings": [finding_json(finding) for finding in log.findings]},
-    }
-    code = 0 if not log.findings and all(report.ok for report in reports) else FINDINGS
-    return Answer(document, lambda style: host_render.health(reports, log, style), code)
+    found = health_of(_wanted(request, environ))
+    return Answer(found.to_json(), lambda style: host_render.health(found, style), 0 if found.ok else FINDINGS)
 
 
 def check(request: Request, environ: Mapping[str, str]) -> Answer:
     """``dbfleet check``: of the job or the file that is named, or of every installed job."""
-    from ..jobfiles import installed_jobs
+    from ..jobfiles import some_installed_jobs
     from . import host_render
 
     argument = str(request.argument)
     if request.get("job"):
         names = [str(request.get("job"))]
     elif argument == "all":
-        names = installed_jobs(environ) or _none_installed(environ)
+        names = some_installed_jobs(environ)
     else:
         names = [argument]
     results = [_checked(name, request, environ) for name in names]
@@ -70,24 +51,14 @@ def status(request: Request, environ: Mapping[str, str]) -> Answer:
 def _wanted(request: Request, environ: Mapping[str, str]) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
     """The job that the request or the environment describes, else every installed one."""
     from ..config import merge, read_environment
-    from ..jobfiles import every_job, installed_jobs
+    from ..jobfiles import every_job
 
     above = merge([request.layer, read_environment(environ)])
     if request.get("job") or "repository.url" in above:
         job = with_name(job_of(request, environ))
         yield job.name, job
-        return
-    if not installed_jobs(environ):
-        _none_installed(environ)
-    yield from every_job(above, environ)
-
-
-def _none_installed(environ: Mapping[str, str]) -> list[str]:
-    from ..jobfiles import jobs_folder
-
-    raise UsageError(
-        f"no job is installed on this host: {jobs_folder(environ)} has none", "install one, or give --repository"
-    )
+    else:
+        yield from every_job(above, environ)
 
 
 def _checked(name: str, request: Request, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -6,26 +6,26 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Optional
 
-from ..audit_log import AuditLog
 from ..errors import one_line
 from ..model import Finding
-from ..operations.health import JobHealth
+from ..operations.health import HostHealth
 from ..status import Run, run_text
 from ..units import show_duration, show_size, utc_now
 from .style import Style, counted, table
 
 
-def health(reports: Sequence[JobHealth], log: AuditLog, style: Style) -> list[str]:
+def health(found: HostHealth, style: Style) -> list[str]:
     """One line for each job and the audit log, and one for each finding."""
     lines = []
-    for report in reports:
+    log = found.log
+    for report in found.jobs:
         lines += [f"{_word(report.ok, style)}  {one_line(report.job)}  {_facts(report.facts)}".rstrip()]
         lines += _findings(report.findings)
     if log.entries or log.findings:
         lines.append(f"{_word(not log.findings, style)}  {log.path}  {counted(log.entries, 'entry', 'entries')}")
         lines += _findings(log.findings)
-    bad = sum(not report.ok for report in reports)
-    return [*lines, "", f"{counted(len(reports), 'job')}, {bad or 'none'} with findings"]
+    bad = sum(not report.ok for report in found.jobs)
+    return [*lines, "", f"{counted(len(found.jobs), 'job')}, {bad or 'none'} with findings"]
 
 
 def checked(results: Sequence[Mapping[str, Any]], style: Style) -> list[str]:

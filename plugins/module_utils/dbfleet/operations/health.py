@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from .. import manifests
-from ..audit_log import AuditLog, LastRun
+from ..audit_log import AuditLog, LastRun, read_audit
 from ..catalog import Catalog, collector_paused, read_catalog
 from ..errors import DbfleetError, NotFoundError, UsageError
 from ..model import Finding, Job, Manifest, ProofRecord
+from ..run_limits import applied
 from ..stores.base import Store
 from ..units import parse_free, show_duration, show_size, to_text, utc_now
 from ..urls import without_credentials
@@ -49,9 +50,38 @@ class JobHealth:
         }
 
 
-def unusable(job: str, error: DbfleetError) -> JobHealth:
-    """The health of a job that cannot even be read."""
-    return JobHealth(job, findings=(Finding(job, error.message, error.remedy),))
+@dataclass(frozen=True)
+class HostHealth:
+    """What is known of several jobs, and of the audit log of this host."""
+
+    jobs: tuple[JobHealth, ...]
+    log: AuditLog
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was found wrong."""
+        return not self.log.findings and all(job.ok for job in self.jobs)
+
+    def to_json(self) -> dict[str, Any]:
+        """``{"health": [job, …], "audit": {…, "findings"}}``."""
+        findings = [manifests.finding_json(finding) for finding in self.log.findings]
+        return {"health": [job.to_json() for job in self.jobs], "audit": {**self.log.to_json(), "findings": findings}}
+
+
+def health_of(jobs: Iterable[tuple[str, Union[Job, DbfleetError]]]) -> HostHealth:
+    """The health of jobs, each within its own limits, by name; one that cannot be had is a finding, too."""
+    log = read_audit()
+    return HostHealth(tuple(_within_limits(name, job, log) for name, job in jobs), log)
+
+
+def _within_limits(name: str, job: Union[Job, DbfleetError], log: AuditLog) -> JobHealth:
+    try:
+        if isinstance(job, DbfleetError):
+            raise job
+        with applied(job.limits):
+            return health(job, log)
+    except DbfleetError as error:  # it cannot be read, or its time was over
+        return JobHealth(name, findings=(Finding(name, error.message, error.remedy),))
 
 
 def health(job: Job, log: AuditLog, now: Optional[datetime] = None) -> JobHealth:
