@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Callable, Optional, TypeVar
 
 from . import log_records
-from .errors import DamagedError, DbfleetError, NotFoundError
+from .errors import BusyError, DamagedError, DbfleetError, NotFoundError
 from .log_records import LogRecord, Piece
 from .stores.base import Entry, Store
 from .stream.compression import SUFFIXES as COMPRESSIONS
@@ -149,7 +149,14 @@ class LogShelf:
 
         Raises as :meth:`record`.
         """
-        return self._as_it_is_now(name, lambda kept: [self._read(name, piece) for piece in kept])
+        return self.from_pieces(name, lambda records: records)
+
+    def from_pieces(self, name: str, make: Callable[[list[LogRecord]], Found]) -> Found:
+        """What ``make`` makes of the records of :meth:`pieces`; again, where others take their place meanwhile.
+
+        Raises as :meth:`record` and as ``make`` does, whose ``NotFoundError`` means that a piece is gone.
+        """
+        return self._as_it_is_now(name, lambda kept: make([self._read(name, piece) for piece in kept]))
 
     def look_again(self, name: str) -> bool:
         """List the stored files of the file ``name`` anew; whether that shows others than before."""
@@ -166,14 +173,17 @@ class LogShelf:
         return True
 
     def _as_it_is_now(self, name: str, read: Callable[[Sequence[Optional[Piece]]], Found]) -> Found:
-        """What ``read`` makes of the pieces of ``name``, again where others took their place before they were read."""
+        """What ``read`` makes of the pieces of ``name``, again where others took their place before they were read.
+
+        An archiver may put a longer piece in the place of those that are being read: then the longer one is.
+        """
         for _turn in range(LOOKS):
             try:
                 return read(self._kept(name))
             except NotFoundError:
                 if not self.look_again(name):
                     raise
-        return read(self._kept(name))
+        raise BusyError(f"{name} in the log archive of {self.job} changes faster than it can be read", "try again")
 
     def holds(self, record: LogRecord) -> bool:
         """Whether this very record is here as well; one that cannot be read is not."""

@@ -11,8 +11,8 @@ from ..catalog import read_catalog
 from ..databases.log_formats import log_format_of
 from ..databases.logs import LogFormat
 from ..databases.registry import log_source_of
-from ..errors import BusyError, CapacityError, NotFoundError, UsageError
-from ..log_catalog import LOOKS, LogShelf, read_logs
+from ..errors import CapacityError, NotFoundError, UsageError
+from ..log_catalog import LogShelf, read_logs
 from ..log_records import LogRecord
 from ..model import Job
 from ..stores.base import Store
@@ -72,18 +72,14 @@ def fetch(job: Job, name: str, path: str) -> dict[str, Any]:
 def write_file(job: Job, shelf: LogShelf, name: str, path: str) -> LogRecord:
     """Write what is kept of the file ``name`` to ``path``, as large as its server expects it; the record that tells.
 
-    An archiver may put a longer piece in the place of those that are being read: then the longer one is written.
     Raises ``DamagedError``, ``NotFoundError`` and what the store raises; then ``path`` is as it was.
     """
-    for _turn in range(LOOKS):
-        pieces = shelf.pieces(name)
-        try:
-            _write_pieces(job, shelf.store, pieces, path)
-            return pieces[-1]
-        except NotFoundError:
-            if not shelf.look_again(name):
-                raise
-    raise BusyError(f"{name} in the log archive of {job.name} changes faster than it can be read", "try again")
+
+    def write(pieces: Sequence[LogRecord]) -> LogRecord:
+        _write_pieces(job, shelf.store, pieces, path)
+        return pieces[-1]
+
+    return shelf.from_pieces(name, write)
 
 
 def _write_pieces(job: Job, store: Store, pieces: Sequence[LogRecord], path: str) -> None:
