@@ -14,7 +14,9 @@ import mysql_server  # noqa: E402
 from mysql_server import Server, job_of, own_state  # noqa: E402
 
 from dbfleet.databases.mysql import lanes, snapshot  # noqa: E402
+from dbfleet.databases.mysql.columns import Traits  # noqa: E402
 from dbfleet.databases.mysql.lanes import split  # noqa: E402
+from dbfleet.databases.mysql.server import Session  # noqa: E402
 from dbfleet.databases.mysql.streams import DATA_HEAD  # noqa: E402
 from dbfleet.model import Compression, Job, Manifest  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
@@ -100,19 +102,23 @@ def test_it_is_byte_for_byte_what_the_tool_writes_otherwise(tmp_path: Path, monk
     server = mysql_server.server()
     job = job_of(server.url("alike"), tmp_path / "backups")
     seen: list[frozenset[str]] = []
-    real = snapshot.read_verbatim
+    real = snapshot.read_traits
 
-    def watched(*arguments: object) -> frozenset[str]:
-        seen.append(real(*arguments))  # type: ignore[arg-type]
-        return seen[-1]
+    def watched(session: Session, database: str) -> Traits:
+        traits = real(session, database)
+        seen.append(traits.verbatim)
+        return traits
+
+    def none(session: Session, database: str) -> Traits:
+        return replace(real(session, database), verbatim=frozenset())
 
     monkeypatch.setattr(lanes, "LARGE", 0)  # a process of its own for however few
-    monkeypatch.setattr(snapshot, "read_verbatim", watched)
+    monkeypatch.setattr(snapshot, "read_traits", watched)
     fill(server, "alike")
     job = replace(job, compression=Compression("none"))
     manifest = made(job)
     assert seen[-1] == VERBATIM
-    monkeypatch.setattr(snapshot, "read_verbatim", lambda *_arguments: frozenset())
+    monkeypatch.setattr(snapshot, "read_traits", none)
     assert statements(job, made(job)) == statements(job, manifest)
     restore(job, manifest.id, to=server.url("alike_back"))
     for name in ("texts", "Old3"):

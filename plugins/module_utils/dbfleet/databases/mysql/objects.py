@@ -15,11 +15,6 @@ from .server import Session, quoted
 TRANSACTIONAL = ("innodb", "rocksdb", "tokudb", "sequence")
 # Their rows are elsewhere, or nowhere: the dump tools leave them out as well.
 WITHOUT_ROWS = ("mrg_myisam", "federated", "blackhole", "federatedx", "connect", "spider", "s3")
-TEXTS = ("char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set")
-NUMBERS_AND_TIMES = (
-    *("tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double"),
-    *("date", "time", "datetime", "timestamp", "year"),
-)
 # MySQL shows the character set of a column beside its collation, which implies it, or not: as it was once written.
 _IMPLIED = re.compile(r"^(  `(?:[^`]|``)+` [^']*?) CHARACTER SET \w+( COLLATE \w+)", re.MULTILINE)
 _COUNTER = re.compile(r"^(\) ENGINE=\w+)(.*?) AUTO_INCREMENT=\d+", re.MULTILINE)
@@ -91,25 +86,6 @@ def read_charset(session: Session, database: str) -> tuple[str, str]:
     if not row:
         raise SourceError(f"database {database!r} at {session.address.place()} cannot be seen", "check its privileges")
     return str(row[0]), str(row[1])
-
-
-def read_verbatim(session: Session, database: str) -> frozenset[str]:
-    """The tables that hold only numbers, times and text in UTF-8, by names in ASCII.
-
-    MariaDB's dump tool can write their values as they are stored, and writes what it would write anyway. MySQL's would
-    mark every text as binary. A client without a character set cannot log in by a name that is not ASCII either.
-    """
-    if session.flavour != "mariadb" or not (database + session.address.user).isascii():
-        return frozenset()
-    as_text, always = (", ".join(f"'{kind}'" for kind in kinds) for kinds in (TEXTS, NUMBERS_AND_TIMES))
-    found = session.rows(
-        "SELECT table_name FROM information_schema.columns WHERE table_schema = %s GROUP BY table_name HAVING"
-        f" min(lower(data_type) IN ({always}) OR (lower(data_type) IN ({as_text})"
-        " AND character_set_name IN ('utf8mb4', 'utf8mb3', 'utf8', 'ascii'))) = 1"
-        " AND max(length(column_name) <> char_length(column_name)) = 0",
-        database,
-    )
-    return frozenset(name for name in (str(row[0]) for row in found) if name.isascii())
 
 
 # --- definitions ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .address import Address
 from .binlog_format import LOGICAL_SINCE
 from .by_hand import restore_commands
 from .choice import Choice
+from .columns import LOSSES, read_traits
 from .gate import Held, commits_held, definitions_held, tables_locked, who_is_in_the_way
 from .lanes import Part, Ranges, share_out
 from .measure import measure
@@ -28,7 +29,6 @@ from .objects import (
     read_definitions,
     read_events,
     read_objects,
-    read_verbatim,
 )
 from .server import Session, Version, end_sessions, quoted
 from .streams import (
@@ -48,11 +48,6 @@ from .users import UsersStream
 
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 REPEATABLE = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
-LOSSES = {
-    "float": "a dump keeps 6 digits of FLOAT columns (in {}); DOUBLE is exact",
-    # only MySQL has the type: a document may hold values of SQL types there
-    "json": "a dump keeps JSON as text (in {}): DECIMAL, dates and binary strings inside come back as JSON's own types",
-}
 INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint")
 
 
@@ -65,8 +60,7 @@ class Content:
         self.choice = choice
         self.objects, self.definitions = self.read(session)
         self.events = read_events(session, database) if choice.whole else []
-        self.odd = self._odd(session)
-        self.verbatim = read_verbatim(session, database)
+        self.traits = read_traits(session, database)
 
     def read(self, session: Session) -> tuple[Objects, Definitions]:
         """What is in it now, and what makes it."""
@@ -78,17 +72,6 @@ class Content:
         """Tables that are there and not wanted."""
         wanted = {table.name for table in self.objects.tables}
         return [one.name for one in read_objects(session, self.database).tables if one.name not in wanted]
-
-    def _odd(self, session: Session) -> frozenset[str]:
-        """Tables whose dump does not keep one statement a line."""
-        found = session.rows(
-            "SELECT DISTINCT table_name FROM information_schema.columns WHERE table_schema = %s"
-            " AND (instr(table_name, char(10)) OR instr(column_name, char(10))"
-            " OR instr(table_name, char(13)) OR instr(column_name, char(13)))",
-            self.database,
-        )
-        names = frozenset(str(row[0]) for row in found)
-        return frozenset(table.name for table in self.objects.tables if table.name in names)
 
     def rows_in(self) -> list[Table]:
         """The tables whose rows are dumped."""
@@ -234,7 +217,7 @@ def open_snapshot(
             else:
                 streams.append(users_stream(tools))
         snapshot.artifacts = streams
-        _remark_losses(control, snapshot)
+        _remark_losses(snapshot)
         yield snapshot
 
 
@@ -273,11 +256,11 @@ def _wait_until_begun(processes: Sequence[DumpProcess], control: Session, wait: 
 
 
 def _plan(content: Content, session: Session, parallel: int) -> tuple[list[list[Part]], list[Part]]:
-    plain = [table for table in content.rows_in() if table.name not in content.odd]
+    plain = [table for table in content.rows_in() if table.name not in content.traits.odd]
     large = [table for table in plain if table.size_bytes * parallel > content.objects.size_bytes]
     ranges = content.split_keys(session) if large and parallel > 1 else {}
-    odd = [Part((table.name,), table.size_bytes) for table in content.rows_in() if table.name in content.odd]
-    return share_out(plain, parallel, ranges, content.verbatim), odd
+    odd = [Part((table.name,), table.size_bytes) for table in content.rows_in() if table.name in content.traits.odd]
+    return share_out(plain, parallel, ranges, content.traits.verbatim), odd
 
 
 def _begin(
@@ -341,19 +324,13 @@ def _position(control: Session, reader: Session, version: Version, remarks: list
     return position
 
 
-def _remark_losses(session: Session, snapshot: MysqlSnapshot) -> None:
+def _remark_losses(snapshot: MysqlSnapshot) -> None:
     """Say what no dump of the native tools carries."""
     for content in snapshot.contents:
         for kind, loss in LOSSES.items():
-            names = session.rows(
-                "SELECT DISTINCT c.table_name FROM information_schema.columns c JOIN information_schema.tables t"
-                " USING (table_schema, table_name) WHERE t.table_type <> 'VIEW' AND c.table_schema = %s"
-                " AND lower(c.data_type) = %s ORDER BY 1 LIMIT 5",
-                content.database,
-                kind,
-            )
+            names = [table.name for table in content.objects.tables if table.name in content.traits.lossy[kind]]
             if names:
-                snapshot.remarks.append(loss.format(", ".join(str(row[0]) for row in names)))
+                snapshot.remarks.append(loss.format(", ".join(names[:5])))
         versioned = [table.name for table in content.objects.tables if table.versioned]
         if versioned:
             snapshot.remarks.append(f"the history of system-versioned tables is not kept: {', '.join(versioned[:5])}")
