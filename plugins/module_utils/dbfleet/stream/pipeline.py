@@ -24,6 +24,7 @@ from .process import CHUNK
 from .throttle import UNLIMITED, Throttle
 
 PIECE = 128 * 1024  # small writes of a pump are gathered until there are so many bytes
+LARGEST = 1024 * 1024  # bytes that pass at once: each handing on costs a turn of the interpreter, and memory
 # A key that does not fit may also be a damaged header. A stored file up to this size is read to its end
 # to tell; a larger one is not worth hours of reading only to word an error.
 KEY_ERROR_READS_ON = 256 * 1024 * 1024
@@ -221,12 +222,12 @@ class _Entrance:
                 self._flush()
             return
         self._flush()
-        if len(data) <= CHUNK:
+        if len(data) <= LARGEST:
             self._pass(bytes(data))  # copies nothing where it is bytes already
             return
         view = memoryview(data)
-        for start in range(0, len(view), CHUNK):
-            self._pass(bytes(view[start : start + CHUNK]))
+        for start in range(0, len(view), LARGEST):
+            self._pass(bytes(view[start : start + LARGEST]))
 
     def _flush(self) -> None:
         if self._gathered:

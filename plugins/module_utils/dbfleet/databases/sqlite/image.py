@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from typing import BinaryIO, Callable, Optional
 
 from ...errors import DamagedError, SourceError
+from ...stream.pipeline import LARGEST
 from ...units import show_duration
 from .connection import SIDE_FILES, connect, how_to_read, sqlite_errors
 from .wal import FRAME, IndexState, frame_offset, overlay, read_index
 
-CHUNK = 512 * 1024
 PIN_ATTEMPTS = 200
 LOCK_BYTE = 0x40000000  # SQLite never uses the page that holds this byte (manual, "Database File Format", 1.4)
 CLONE = 0x40049409  # ioctl FICLONE of Linux: share the extents instead of copying them
@@ -51,8 +51,8 @@ class Image:
         return self.page_size * self.page_count
 
     def chunks(self) -> Iterator[bytes]:
-        """The image from its first byte to its last, in pieces of whole pages of about 512 KiB."""
-        per_chunk = max(1, CHUNK // self.page_size)
+        """The image from its first byte to its last, in pieces of whole pages of about 1 MiB."""
+        per_chunk = max(1, LARGEST // self.page_size)
         lock_page = LOCK_BYTE // self.page_size + 1
         for first in range(1, self.page_count + 1, per_chunk):
             count = min(per_chunk, self.page_count + 1 - first)
