@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
-CHECKS := lint types sanity unit integration versions regression windows mysql8 sidecar molecule
+STATIC := lint types sanity
+CHECKS := unit integration versions regression windows mysql8 sidecar molecule
 
-.PHONY: help setup backup pyz test $(CHECKS) bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -20,7 +21,10 @@ backup: ## back up DATABASE_URL (or a sample database) into BACKUP_DIR (./backup
 pyz: ## build build/dbfleet.pyz, the command for hosts without Ansible
 	@scripts/dev/pyz.sh
 
-test: $(CHECKS) ## all checks and tests, in the order below
+test: static $(CHECKS) ## all checks and tests, in the order below
+
+static: ## lint and types, and sanity beside them
+	@scripts/dev/static.sh
 
 lint: ## style of Python, YAML, Ansible content and shell scripts
 	@scripts/dev/lint.sh
