@@ -51,7 +51,7 @@ class Image:
         return self.page_size * self.page_count
 
     def chunks(self) -> Iterator[bytes]:
-        """The image from its first byte to its last, in pieces of whole pages of about 1 MiB."""
+        """The image from its first byte to its last, in pieces of whole pages of about 2 MiB."""
         per_chunk = max(1, LARGEST // self.page_size)
         lock_page = LOCK_BYTE // self.page_size + 1
         for first in range(1, self.page_count + 1, per_chunk):
