@@ -140,7 +140,7 @@ class LogShelf:
     def record(self, name: str) -> LogRecord:
         """The record of the file ``name``, or of the last piece of it: it tells of all that is kept of the file.
 
-        Raises ``NotFoundError``, and ``DamagedError`` when it cannot be read.
+        Raises ``NotFoundError``, ``DamagedError`` when it cannot be read, ``BusyError`` when it changes all the time.
         """
         return self._as_it_is_now(name, lambda kept: self._read(name, kept[-1]))
 
