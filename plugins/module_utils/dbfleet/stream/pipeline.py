@@ -20,11 +20,10 @@ from . import compression as compressions
 from . import encryption as encryptions
 from .digest import Digest
 from .flow import PATIENCE, Abandoned, ChannelStage, Stage, Step, join
-from .process import CHUNK
+from .process import CHUNK, LARGEST
 from .throttle import UNLIMITED, Throttle
 
 PIECE = 128 * 1024  # small writes of a pump are gathered until there are so many bytes
-LARGEST = 2 * 1024 * 1024  # bytes that pass at once: each handing on costs a turn of the interpreter, and memory
 # A key that does not fit may also be a damaged header. A stored file up to this size is read to its end
 # to tell; a larger one is not worth hours of reading only to word an error.
 KEY_ERROR_READS_ON = 256 * 1024 * 1024

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import subprocess
 
 CHUNK = 512 * 1024
+LARGEST = 2 * 1024 * 1024  # bytes that pass at once: each handing on costs a turn of the interpreter, and memory
 LAST_WORDS = 4096  # bytes kept of what a tool says on stderr
 ANSWER_LIMIT = 64 * 1024 * 1024  # bytes of stdout that run() keeps
 PIPE_SIZE = 1024 * 1024

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Callable, Optional
 
 from ...errors import DamagedError, SourceError
-from ...stream.pipeline import LARGEST
+from ...stream.process import LARGEST
 from ...units import show_duration
 from .connection import SIDE_FILES, connect, how_to_read, sqlite_errors
 from .wal import FRAME, IndexState, frame_offset, overlay, read_index
