@@ -81,10 +81,10 @@ class Mariadb(Writer):
 
     def kept(self, repository: Path) -> "int | None":
         """Of all files and pieces."""
-        from dbfleet.log_catalog import read_logs
-        from dbfleet.stores.registry import open_store
+        from log_archivers import shelf_of
+        from mysql_server import job_of
 
-        (shelf,) = read_logs(open_store(str(repository)), "app").values()
+        shelf = shelf_of(job_of("mysql://localhost/app", repository))
         names = [*shelf.names(), *shelf.unfinished()]
         return sum(record.artifact.raw_size_bytes for name in names for record in shelf.pieces(name)) or None
 
@@ -149,8 +149,12 @@ def measure(writer: Writer, scratch: Path, asked: argparse.Namespace) -> None:
     words += ["--repository", str(repository), "--log-archive-max-lag", f"{asked.max_lag}s"]
     state = {**os.environ, "DBFLEET_STATE_DIR": str(scratch / "state")}
     archiver = subprocess.Popen(words, env=state, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    begun_at = writer.position()
-    wait_until(lambda: (kept(writer, repository) or 0) >= begun_at - 64, 60)  # what follows the last record is nothing
+
+    def wait_for(position: int) -> None:
+        """Until it is kept; what follows the last record is nothing."""
+        wait_until(lambda: (kept(writer, repository) or 0) >= position - 64, 600)
+
+    wait_for(writer.position())
     begin, began = writer.position(), time.monotonic()
     done = threading.Event()
     behind = []
@@ -165,7 +169,7 @@ def measure(writer: Writer, scratch: Path, asked: argparse.Namespace) -> None:
     done.set()
     watcher.join()
     end, took, ended = writer.position(), time.monotonic() - began, time.monotonic()
-    wait_until(lambda: (kept(writer, repository) or 0) >= end - 64, 600)
+    wait_for(end)
     caught_up = time.monotonic() - ended
     before = resource.getrusage(resource.RUSAGE_CHILDREN)  # clients that have ended; the server has not
     archiver.send_signal(signal.SIGTERM)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 from conformance_jobs import made
-from log_archivers import archiver, archiver_command
+from log_archivers import archiver, archiver_command, shelf_of
 from mysql_server import AnyServer
 from waiting import wait_until
 
 from dbfleet.databases.mysql.binlog_format import name_of
-from dbfleet.log_catalog import LogShelf, read_logs
+from dbfleet.log_catalog import read_logs
 from dbfleet.model import Job
 from dbfleet.operations.log_files import fetch
 from dbfleet.operations.log_status import status
@@ -22,11 +22,6 @@ from dbfleet.operations.sync import sync
 from dbfleet.stores.registry import open_store
 
 IN_USE = 4 + 17  # the byte of a file's head that says that the server still writes it; it is sent as if it did not
-
-
-def shelf_of(job: Job) -> LogShelf:
-    (shelf,) = read_logs(open_store(job.repository.url), job.name).values()
-    return shelf
 
 
 def position(server: AnyServer) -> str:

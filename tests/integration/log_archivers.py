@@ -10,10 +10,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dbfleet.log_catalog import LogShelf, read_logs
 from dbfleet.model import Job
 from dbfleet.operations.log_archive import run
+from dbfleet.stores.registry import open_store
 
 ROOT = Path(__file__).parents[2]
+
+
+def shelf_of(job: Job) -> LogShelf:
+    """What the only lineage of the job's log archive holds now."""
+    (shelf,) = read_logs(open_store(job.repository.url), job.name).values()
+    return shelf
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from postgresql_clusters import data_of, job_of
 from postgresql_server import Server, ask, wait_until
 
 from dbfleet.databases.postgresql.backup_manifest import read_lsn
-from dbfleet.log_catalog import LogShelf, read_logs
+from dbfleet.log_catalog import read_logs
 from dbfleet.model import Job, LogSettings
 from dbfleet.stores.registry import open_store
 
@@ -31,12 +31,6 @@ def archiver_process(job: Job, state: Path, *options: str) -> subprocess.Popen[b
     assert job.source is not None and job.source.tools is not None
     more = ["--source-tools", job.source.tools, "--limits-timeout", "1s"]  # no limit of a service
     return archiver_command(job, state, *more, *options)
-
-
-def shelf_of(job: Job) -> LogShelf:
-    """What the only lineage of the job's log archive holds now."""
-    (shelf,) = read_logs(open_store(job.repository.url), job.name).values()
-    return shelf
 
 
 def kept_up_to(job: Job) -> int:

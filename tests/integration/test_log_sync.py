@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from log_archivers import archiver
+from log_archivers import archiver, shelf_of
 from postgresql_clusters import cluster, content, started
-from postgresql_logs import KEEPS, SMALL, log_job, shelf_of, wait_until_kept, wal_of, write_log
+from postgresql_logs import KEEPS, SMALL, log_job, wait_until_kept, wal_of, write_log
 from postgresql_server import Server, ask, own_state, wait_until
 from rooms import room
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 from ansible_runs import PYTHON, ROOT, Ansible, lay_out
-from log_archivers import archiver
+from log_archivers import archiver, shelf_of
 from postgresql_clusters import by_hand, cluster, content, data_of, give, started
-from postgresql_logs import SMALL, log_job, shelf_of, wait_until_kept, write_log
+from postgresql_logs import SMALL, log_job, wait_until_kept, write_log
 from postgresql_server import Server, ask, own_state, wait_until
 from rooms import room
 
