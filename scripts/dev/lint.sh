@@ -12,6 +12,11 @@ say "ruff check"
 ruff check --output-format concise .
 say "ruff format --check"
 ruff format --check .
+say "every test can be collected"
+for folder in tests/*/; do
+  compgen -G "$folder"'test_*.py' >/dev/null || continue
+  said=$(python -m pytest "$folder" --collect-only --quiet 2>&1) || die "$said"
+done
 say "yamllint"
 yamllint --strict .
 say "ansible-lint (production)"

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import pytest
 from isolation import in_child
-from log_archivers import archiver
+from log_archivers import archiver, shelf_of
 from postgresql_clusters import cluster
 from postgresql_logs import (
     KEEPS,
     SMALL,
     archiver_process,
     log_job,
-    shelf_of,
     wait_until_kept,
     wal_of,
     write_log,
