@@ -39,7 +39,8 @@ starts take half the time; the role `agent` does so. A file of another Python or
 
 Programs can ask without a command line, which other users of a host can read: `dbfleet --request` reads one JSON
 document from stdin, and answers as with `--json`. `options` are those of the verb and `job`; `keys` are those of a job,
-nested as in a job file. Paths must be absolute, and the environment does not count.
+nested as in a job file; for `coverage`, `jobs` are whole jobs besides those of the host. Paths must be absolute, and
+the environment does not count.
 
 ```sh
 dbfleet --request <<'END'

@@ -7,6 +7,20 @@ from typing import Any
 from .dbfleet.targets import ACTIONS
 
 STATUS_INFO: dict[str, Any] = {"job": {"type": "str"}}  # about no job's keys
+_PATHS: dict[str, Any] = {"type": "list", "elements": "path"}
+_NAMES: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
+# As the fields of a ``Scope``.
+COVERAGE_INFO: dict[str, Any] = {
+    "jobs": {"type": "list", "elements": "dict", "default": [], "no_log": True},
+    "hosts": _NAMES,
+    "sqlite_paths": _PATHS,
+    "sqlite_exclude": {**_PATHS, "default": []},
+    "postgresql_folders": _PATHS,
+    "postgresql_user": {"type": "str", "default": "postgres"},
+    "mysql_sockets": _PATHS,
+    "mysql_user": {"type": "str", "default": "root"},
+    "ignore": _NAMES,
+}
 
 # Nothing here may be a default of the job. What is marked no_log is a URL, which may hold a password.
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -13,18 +13,18 @@ version_added: 0.1.0
 author: The dbfleet.recovery contributors (@dbfleet)
 description:
   - Looks for databases on the host, and compares them with O(jobs) and with the jobs that are installed there.
-    Databases of PostgreSQL, MySQL and MariaDB are found by the servers' sockets, SQLite databases by the first
-    bytes of files.
+    Databases of PostgreSQL, MySQL and MariaDB are found by the servers' sockets, and by the ports that jobs name,
+    with the logins of these; SQLite databases by the first bytes of files.
+  - Where something listens on the usual port of a server, and neither a socket nor a job leads into it, it is among
+    the RV(problems).
   - A job protects what its source names on this host. A job of another host that comes here over the network is
     not seen.
   - Wants root, to be let in by the servers without a password and to see every file.
+  - On Windows, where the command of the role P(dbfleet.recovery.agent#role) does this, servers are found by ports
+    alone.
 extends_documentation_fragment:
   - dbfleet.recovery.attributes
   - dbfleet.recovery.attributes.info
-attributes:
-  platform:
-    details: Not on Windows.
-    platforms: posix
 options:
   jobs:
     description: Jobs as in C(dbfleet_jobs), besides those installed in C(/etc/dbfleet/jobs.d).
@@ -39,7 +39,8 @@ options:
   sqlite_paths:
     description:
       - Where SQLite databases may be, files or folders. Links are not followed.
-      - Without it, V(/srv), V(/opt), V(/var/lib) and V(/var/www), those that are there.
+      - Without it, V(/srv), V(/opt), V(/var/lib) and V(/var/www), those that are there. On Windows,
+        V(%ProgramData%) without what is Windows' own, and V(srv) and V(inetpub) on the system's drive.
     type: list
     elements: path
   sqlite_exclude:
@@ -48,19 +49,21 @@ options:
     elements: path
     default: []
   postgresql_folders:
-    description: Folders in which PostgreSQL's sockets may be.
+    description:
+      - Folders in which PostgreSQL's sockets may be.
+      - Without it, V(/var/run/postgresql) and V(/tmp).
     type: list
     elements: path
-    default: [/var/run/postgresql, /tmp]
   postgresql_user:
     description: Account of the host that PostgreSQL lets in.
     type: str
     default: postgres
   mysql_sockets:
-    description: Where the sockets of MySQL and MariaDB may be.
+    description:
+      - Where the sockets of MySQL and MariaDB may be.
+      - Without it, V(/run/mysqld/mysqld.sock), V(/var/lib/mysql/mysql.sock) and V(/tmp/mysql.sock).
     type: list
     elements: path
-    default: [/run/mysqld/mysqld.sock, /var/lib/mysql/mysql.sock, /tmp/mysql.sock]
   mysql_user:
     description: Account that MySQL and MariaDB let in by the socket.
     type: str
@@ -114,70 +117,21 @@ error:
 """
 
 import os
-from dataclasses import asdict
-from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import hide_only_secrets
-from ..module_utils.dbfleet.coverage.cover import Covered, compare, jobs_of, protections, repositories
-from ..module_utils.dbfleet.coverage.found import Search, search_mysql, search_postgresql, search_sqlite
-from ..module_utils.dbfleet.errors import DbfleetError
-
-USUAL_PATHS = ("/srv", "/opt", "/var/lib", "/var/www")
+from ..module_utils._module import end_with
+from ..module_utils._options import COVERAGE_INFO
+from ..module_utils.dbfleet.coverage.survey import Scope, survey
 
 
-def perform(params: dict[str, Any]) -> dict[str, Any]:
-    jobs, wrong_jobs = jobs_of(params["jobs"], os.environ)
-    made, wrong_sources = protections(jobs, params["hosts"])
-    search = Search()
-    user = params["postgresql_user"] if os.geteuid() == 0 else None
-    search_postgresql(search, params["postgresql_folders"], user)
-    search_mysql(search, params["mysql_sockets"], params["mysql_user"])
-    paths = params["sqlite_paths"]
-    if paths is None:
-        paths = [path for path in USUAL_PATHS if os.path.isdir(path)]
-    search_sqlite(search, paths, [*params["sqlite_exclude"], *repositories(jobs)])
-    found = [one for one in search.found if not any(fnmatchcase(one.name, each) for each in params["ignore"])]
-    covered = compare(found, made)
-    return {
-        "protected": [{**shown(one), "jobs": list(one.jobs)} for one in covered if one.jobs],
-        "unprotected": [{**shown(one), "partly": list(one.partly)} for one in covered if not one.jobs],
-        "problems": [asdict(one) for one in (*wrong_jobs, *wrong_sources, *search.problems)],
-    }
-
-
-def shown(one: Covered) -> dict[str, str]:
-    return {"engine": one.found.engine, "name": one.found.name, "server": one.found.shown}
+def perform(module: AnsibleModule) -> dict[str, Any]:
+    return {"changed": False, **survey(Scope(**module.params), os.environ).to_json()}
 
 
 def main() -> None:
-    names: dict[str, Any] = {"type": "list", "elements": "str", "default": []}
-    paths: dict[str, Any] = {"type": "list", "elements": "path", "default": []}
-    module = AnsibleModule(
-        argument_spec={
-            "jobs": {"type": "list", "elements": "dict", "default": [], "no_log": True},
-            "hosts": names,
-            "sqlite_paths": {"type": "list", "elements": "path"},
-            "sqlite_exclude": paths,
-            "postgresql_folders": {**paths, "default": ["/var/run/postgresql", "/tmp"]},
-            "postgresql_user": {"type": "str", "default": "postgres"},
-            "mysql_sockets": {
-                **paths,
-                "default": ["/run/mysqld/mysqld.sock", "/var/lib/mysql/mysql.sock", "/tmp/mysql.sock"],
-            },
-            "mysql_user": {"type": "str", "default": "root"},
-            "ignore": names,
-        },
-        supports_check_mode=True,
-    )
-    hide_only_secrets(module)
-    try:
-        result = perform(module.params)
-    except DbfleetError as error:
-        module.fail_json(msg=str(error), error=error.to_json())
-    module.exit_json(changed=False, **result)
+    end_with(AnsibleModule(argument_spec=COVERAGE_INFO, supports_check_mode=True), perform)
 
 
 if __name__ == "__main__":

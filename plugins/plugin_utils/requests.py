@@ -20,6 +20,7 @@ Params = Mapping[str, Any]
 VERBS = {
     "backup": "backup",
     "backup_info": "list",
+    "coverage_info": "coverage",
     "health_info": "health",
     "prune": "prune",
     "restore": "restore",
@@ -32,6 +33,8 @@ DRY = ("backup", "prune", "restore", "sync", "verify")
 
 def request_of(module: str, params: Params, *, dry: bool) -> dict[str, Any]:
     """The document for ``dbfleet --request``. Raises ``UsageError`` for options that fit nothing."""
+    if module == "coverage_info":
+        return {"verb": VERBS[module], "options": _coverage(params), "jobs": params["jobs"]}
     options: dict[str, Any] = {"job": params.get("job")}
     if dry and module in DRY:
         options["dry_run"] = True
@@ -59,6 +62,11 @@ def keys_of(params: Params) -> dict[str, Any]:
         if group.get(key.field) is not None:
             (keys.setdefault(key.group, {}) if key.group else keys)[key.field] = group[key.field]
     return keys
+
+
+def _coverage(params: Params) -> dict[str, Any]:
+    """The options by the names that they have on a command line: what can be repeated there is singular."""
+    return {name.removesuffix("s"): value for name, value in params.items() if name != "jobs"}
 
 
 def _restore(params: Params) -> dict[str, Any]:
@@ -92,7 +100,7 @@ def result_of(module: str, params: Params, answer: Mapping[str, Any]) -> dict[st
         return {"failed": True, "changed": False, "msg": message, "error": error}
     if module == "verify":
         return _results.verify(document, fail_on_findings=params["fail_on_findings"])
-    if module == "status_info":
+    if module in ("coverage_info", "status_info"):
         return {"changed": False, **document}
     if module == "backup_info":
         rows = [document["backup"]] if "backup" in document else document["backups"][::-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from integration import mysql_server, postgresql_server
 from integration.postgresql_server import own_state, server
 
+from dbfleet.coverage import logins
 from dbfleet.coverage.cover import Covered, compare, jobs_of, protections, repositories
 from dbfleet.coverage.found import Found, Search, search_mysql, search_postgresql, search_sqlite
+from dbfleet.coverage.logins import search_by_logins, search_usual_ports
 
+NOWHERE = {"DBFLEET_CONFIG_DIR": "/nowhere"}
 __all__ = ["own_state", "server"]
 
 
@@ -28,7 +32,7 @@ def job(name: str, url: str, **changed: object) -> dict[str, object]:
 
 
 def compared(search: Search, *jobs: dict[str, object]) -> dict[str, tuple[tuple[str, ...], tuple[str, ...]]]:
-    read, wrong = jobs_of(jobs, {"DBFLEET_CONFIG_DIR": "/nowhere"})
+    read, wrong = jobs_of(jobs, NOWHERE)
     made, unclear = protections(read)
     assert (wrong, unclear) == ([], [])
     return by_name(compare(search.found, made))
@@ -88,6 +92,59 @@ def test_databases_of_mariadb() -> None:
             maria.ask(f"DROP DATABASE {name}")
 
 
+def test_servers_without_a_socket_are_asked_with_the_login_of_a_job(cluster: postgresql_server.Server) -> None:
+    postgresql_server.ask(cluster.source(), "ALTER ROLE postgres PASSWORD 'open sesame'")
+    url = f"postgresql://postgres:{{}}@localhost:{cluster.port}/app"
+    read, _wrong = jobs_of([job("wrong", url.format("no")), job("app", url.format("open%20sesame"))], NOWHERE)
+    search = Search()
+    search_by_logins(search, read, protections(read)[0])
+    found = by_name(compare(search.found, protections(read)[0]))
+    assert (search.problems, found.keys()) == ([], {"app", "other", 'odd "name"'})
+    assert (found["app"], found["other"]) == ((("app", "wrong"), ()), ((), ()))
+    refused = Search()
+    search_by_logins(refused, read[:1], protections(read[:1])[0])
+    assert [one.object for one in refused.problems] == [f"PostgreSQL, port {cluster.port}"]
+    assert "open" not in str(refused.problems) and refused.found == []
+
+
+def test_a_job_s_login_is_not_used_where_a_socket_led(
+    cluster: postgresql_server.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGUSER", "postgres")
+    read, _wrong = jobs_of([job("app", f"postgresql://stranger@localhost:{cluster.port}/app")], NOWHERE)
+    search = Search()
+    search_postgresql(search, [str(cluster.folder)], None)
+    before = list(search.found)
+    search_by_logins(search, read, protections(read)[0])
+    assert len(before) == 3 and search.found == before
+    assert [one for one in search.problems if "port" in one.object] == []
+
+
+def test_mariadb_by_its_port() -> None:
+    maria = mysql_server.server()
+    maria.ask("CREATE OR REPLACE DATABASE other")
+    read, _wrong = jobs_of([job("app", maria.url("app"))], NOWHERE)
+    search = Search()
+    search_by_logins(search, read, protections(read)[0])
+    maria.ask("DROP DATABASE other")
+    assert search.problems == [] and by_name(compare(search.found, protections(read)[0]))["other"] == ((), ())
+
+
+def test_a_server_that_nothing_leads_into_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("localhost", 0)) as listening:
+        port = listening.getsockname()[1]
+        monkeypatch.setattr(logins, "USUAL_PORTS", {"mysql": port})
+        search = Search()
+        search_usual_ports(search)
+        assert [(one.object, "MySQL or MariaDB" in one.problem) for one in search.problems] == [(f"port {port}", True)]
+        search = Search(asked={("mysql", "socket /run/mysqld/mysqld.sock")})
+        search_usual_ports(search)
+        assert search.problems == []
+    search = Search()
+    search_usual_ports(search)
+    assert search.problems == []
+
+
 def make(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     sqlite3.connect(path).execute("CREATE TABLE t (n)").connection.close()
@@ -104,7 +161,7 @@ def test_files_of_sqlite_are_known_by_what_they_hold(tmp_path: Path) -> None:
     (tmp_path / "srv/round").symlink_to(tmp_path / "srv")
     os.mkfifo(tmp_path / "srv/pipe.db")
     one = {"name": "kept", "source": {"url": f"sqlite:///{app}"}, "repository": {"url": f"file://{kept.parent}"}}
-    read, _wrong = jobs_of([one], {"DBFLEET_CONFIG_DIR": "/nowhere"})
+    read, _wrong = jobs_of([one], NOWHERE)
     search = Search()
     search_sqlite(search, [str(tmp_path / "srv"), "/nowhere"], [str(left_out.parent), *repositories(read)])
     assert by_name(compare(search.found, protections(read)[0])) == {str(app): (("kept",), ()), str(odd): ((), ())}

@@ -10,6 +10,7 @@ from test_module_specs import MODULES, plugin
 
 from dbfleet.command.document import read_request
 from dbfleet.command.pairs import read_pairs
+from dbfleet.errors import UsageError
 
 requests = plugin("plugin_utils.requests")
 options = plugin("module_utils._options")
@@ -50,6 +51,40 @@ def test_a_restore_is_asked_for_in_full() -> None:
     assert request.get("target_exclusive") and request.get("target_action") == "pause"
     assert request.get("target_timeline") == "2"
     assert read_pairs("", request.get("tablespace_map")) == {"D:\\fast=er": "E:\\x"}
+
+
+def test_coverage_is_asked_for_in_full() -> None:
+    spec = options.COVERAGE_INFO
+    given = {name: option.get("default") for name, option in spec.items()}
+    job = {"name": "app", "source": {"url": "sqlite:///C:/srv/app.db"}, "repository": {"url": "C:/backups"}}
+    given.update(jobs=[job], hosts=["db1"], sqlite_paths=["C:\\srv"], ignore=["*.tmp"])
+    document = requests.request_of("coverage_info", given, dry=True)
+    verb, request = read_request(json.dumps(document).encode())
+    assert (verb.name, request.jobs, request.get("host"), request.get("ignore")) == (
+        "coverage",
+        (job,),
+        ["db1"],
+        ["*.tmp"],
+    )
+    assert (request.get("sqlite_path"), request.get("sqlite_exclude"), request.get("mysql_socket")) == (
+        ["C:\\srv"],
+        [],
+        None,
+    )
+    answer = {"rc": 3, "stdout": json.dumps({"protected": [], "unprotected": [], "problems": []})}
+    expected = {"changed": False, "protected": [], "unprotected": [], "problems": []}
+    assert requests.result_of("coverage_info", given, answer) == expected
+
+
+@pytest.mark.parametrize("jobs", [{"name": "app"}, ["app"], "app"])
+def test_jobs_that_are_no_list_of_jobs_are_refused(jobs: Any) -> None:
+    with pytest.raises(UsageError):
+        read_request(json.dumps({"verb": "coverage", "jobs": jobs}).encode())
+
+
+def test_no_other_verb_takes_jobs() -> None:
+    with pytest.raises(UsageError, match="health does not take these jobs"):
+        read_request(json.dumps({"verb": "health", "jobs": [{"name": "app"}]}).encode())
 
 
 def test_one_backup_is_shown_and_several_are_listed() -> None:

@@ -93,6 +93,20 @@ def test_what_is_wrong_is_one_line_and_stops_no_other_job(host: Host) -> None:
     assert code != 0 and "is relative" in said
 
 
+def test_what_no_job_protects_is_found(host: Host) -> None:
+    """By what files begin with, whatever the case of the job's path."""
+    forgotten = host.database.with_name("forgotten.dat")
+    shutil.copyfile(host.database, forgotten)
+    odd = {**host.job, "source": {"url": host.job["source"]["url"].replace("app.db", "APP.DB")}}
+    places = {"dbfleet_coverage_paths": [host.path()], "dbfleet_coverage_strict": True}
+    code, said = host.playbook("coverage", dbfleet_jobs=[odd], **places)
+    assert code != 0 and f"no job protects {host.path('data', 'forgotten.dat')}" in " ".join(said.split())
+    assert re.search(r"UNPROTECTED sqlite +\S+forgotten.dat", said) and re.search(r"app\.db by app\b", said), said
+    forgotten.unlink()
+    said = succeeds(host, "coverage", dbfleet_jobs=[odd], dbfleet_coverage_paths=[host.path()])
+    assert "UNPROTECTED" not in said
+
+
 def test_a_damaged_backup_is_found(host: Host) -> None:
     succeeds(host, "backup", dbfleet_prune=False)
     artifact = max((host.drive / "backups").glob("app_backup_*.db*"))

@@ -2,7 +2,7 @@
 
 ``{"verb": "restore", "argument": "latest", "options": {"to": "sqlite:////srv/app.db"}, "keys": {"name": "app", …}}``:
 ``options`` are the verb's own and ``job``, by field name (``dry_run``); ``keys`` are those of the job, nested as in a
-job file.
+job file. ``coverage`` also takes whole ``jobs``, as playbooks have them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ..errors import UsageError
 from .parse import Request, argument_of, nearest
 from .verbs import BY_NAME, Option, Verb, options_of
 
-PARTS = ("verb", "argument", "options", "keys")
+PARTS = ("verb", "argument", "options", "keys", "jobs")
+TAKES_JOBS = ("coverage",)
 WHERE = "the request"
 LARGEST = 1 << 20  # bytes
 # What answers with a document, and takes nothing but an argument and options.
@@ -46,7 +47,16 @@ def read_request(data: bytes) -> tuple[Verb, Request]:
     layer = read_mapping(_part(document, "keys"), where=WHERE)
     refuse_relative(layer)
     options = _options(verb, _part(document, "options"))
-    return verb, Request(verb, argument_of(verb, [] if given is None else [given]), {**options, "json": True}, layer)
+    argument = argument_of(verb, [] if given is None else [given])
+    return verb, Request(verb, argument, {**options, "json": True}, layer, jobs=_jobs(verb, document.get("jobs")))
+
+
+def _jobs(verb: Verb, given: Any) -> tuple[Mapping[str, Any], ...]:
+    if not given:
+        return ()
+    if verb.name not in TAKES_JOBS or not isinstance(given, list):
+        raise UsageError(f"{verb.name} does not take these jobs", "give them as a list, to coverage")
+    return tuple(_mapping(job, f"a job in {WHERE}") for job in given)
 
 
 def _part(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:

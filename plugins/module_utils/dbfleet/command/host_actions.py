@@ -48,6 +48,26 @@ def status(request: Request, environ: Mapping[str, str]) -> Answer:
     return Answer(lambda: {"runs": with_text(runs)}, lambda style: host_render.status(runs, style))
 
 
+def coverage(request: Request, environ: Mapping[str, str]) -> Answer:
+    """``dbfleet coverage``: the jobs of the host, and those that the request holds."""
+    from ..coverage.survey import Scope, survey
+    from . import host_render
+
+    scope = Scope(
+        jobs=request.jobs,
+        hosts=request.get("host") or (),
+        sqlite_paths=request.get("sqlite_path"),
+        sqlite_exclude=request.get("sqlite_exclude") or (),
+        postgresql_folders=request.get("postgresql_folder"),
+        postgresql_user=str(request.get("postgresql_user")),
+        mysql_sockets=request.get("mysql_socket"),
+        mysql_user=str(request.get("mysql_user")),
+        ignore=request.get("ignore") or (),
+    )
+    found = survey(scope, environ)
+    return Answer(found.to_json(), lambda style: host_render.coverage(found, style), 0 if found.ok else FINDINGS)
+
+
 def _wanted(request: Request, environ: Mapping[str, str]) -> Iterator[tuple[str, Union[Job, DbfleetError]]]:
     """The job that the request or the environment describes, else every installed one."""
     from ..config import merge, read_environment
@@ -81,6 +101,7 @@ def _checked(name: str, request: Request, environ: Mapping[str, str]) -> dict[st
 
 HOST_ACTIONS: Mapping[str, Callable[[Request, Mapping[str, str]], Answer]] = {
     "check": check,
+    "coverage": coverage,
     "health": health,
     "status": status,
 }

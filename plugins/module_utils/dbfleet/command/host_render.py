@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import one_line
 from ..model import Finding
@@ -12,6 +12,9 @@ from ..operations.health import HostHealth
 from ..status import Run, run_text
 from ..units import show_duration, show_size, utc_now
 from .style import Style, counted, table
+
+if TYPE_CHECKING:  # it needs the databases, which the other verbs here do not
+    from ..coverage.survey import Survey
 
 
 def health(found: HostHealth, style: Style) -> list[str]:
@@ -38,6 +41,18 @@ def checked(results: Sequence[Mapping[str, Any]], style: Style) -> list[str]:
             if result["error"]["remedy"]:
                 lines.append(f"       remedy: {result['error']['remedy']}")
     return lines
+
+
+def coverage(found: Survey, style: Style) -> list[str]:
+    """One line for each database, those without a job first, and two for what could not be looked into."""
+    rows = []
+    for one in found.covered:
+        by = ", ".join(one.jobs) or (f"only in part by {', '.join(one.partly)}" if one.partly else "no job")
+        rows.append((_word(bool(one.jobs), style), one.found.engine, one_line(one.found.name), one.found.shown, by))
+    lines = table(("", "ENGINE", "DATABASE", "SERVER", "PROTECTED BY"), rows, style) if rows else []
+    lines += _findings(found.problems)
+    alone = sum(not one.jobs for one in found.covered)
+    return [*lines, "", f"{counted(len(rows), 'database')}, {alone or 'none'} without protection"]
 
 
 def status(runs: Sequence[Run], style: Style, now: Optional[datetime] = None) -> list[str]:

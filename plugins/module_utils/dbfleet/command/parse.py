@@ -26,6 +26,7 @@ class Request(NamedTuple):
     options: Mapping[str, Any]
     layer: Layer
     more: tuple[str, ...] = ()  # the words after the argument
+    jobs: tuple[Mapping[str, Any], ...] = ()  # whole jobs that are given besides those of the host
 
     def get(self, name: str) -> Any:
         """The value of an option: text or ``None``, a list, or whether a switch is on."""

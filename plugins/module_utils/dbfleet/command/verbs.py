@@ -228,6 +228,27 @@ VERBS = (
         (("status", "everything that runs"), ("status --job promptpilot --json", "one job, for a script")),
     ),
     Verb(
+        "coverage",
+        "Say which databases of this host no job protects.",
+        "Looks for SQLite databases by the first bytes of files, and for servers by their sockets, by the ports that "
+        "jobs name and by their usual ports, and compares them with the jobs that are installed. Wants root, to be let "
+        "in by the servers and to see every file. Exit code 3 tells of findings.",
+        (
+            ("coverage", "everything on this host"),
+            ("coverage --sqlite-path /srv --ignore '/srv/cache/*' --json", "without what needs no job, for a script"),
+        ),
+        options=(
+            Option("--host", "A name or address by which jobs mean this host.", "NAME", many=True),
+            Option("--sqlite-path", "Where SQLite databases may be: a file or a folder.", "PATH", many=True),
+            Option("--sqlite-exclude", "A folder to leave out.", "PATH", many=True),
+            Option("--postgresql-folder", "Where sockets of PostgreSQL may be.", "PATH", many=True),
+            Option("--postgresql-user", "The account that PostgreSQL lets in.", "NAME", default="postgres"),
+            Option("--mysql-socket", "Where a socket of MySQL or MariaDB may be.", "PATH", many=True),
+            Option("--mysql-user", "The account that MySQL and MariaDB let in by the socket.", "NAME", default="root"),
+            Option("--ignore", "Databases that need no job, by name or path, with * and ?.", "PATTERN", many=True),
+        ),
+    ),
+    Verb(
         "check",
         "Check job files, without connecting to anything.",
         "Reads the files of installed jobs, or one that is yet to be installed, as a backup would: keys, values, "

@@ -15,10 +15,10 @@ from ..databases.registry import open_database
 from ..databases.sqlite.database import SqliteDatabase
 from ..errors import DbfleetError
 from ..jobfiles import installed_jobs, read_job_file
-from ..model import Job, Source
+from ..model import Finding, Job, Source
 from ..stores.file import FileStore
 from ..stores.registry import open_store
-from .found import Found, Problem
+from .found import Found
 
 LOCAL = ("", "localhost", "127.0.0.1", "::1", "localhost.localdomain")
 EVERYTHING = "*"
@@ -36,9 +36,11 @@ class Protection:
 
     def covers(self, found: Found) -> bool:
         """Whether ``found`` is one of them."""
-        if self.engine != found.engine or not (EVERYTHING in self.names or found.name in self.names):
+        if self.engine != found.engine:
             return False
-        return found.engine == "sqlite" or bool(self.places & found.places)
+        if found.engine == "sqlite":
+            return os.path.normcase(found.name) in map(os.path.normcase, self.names)
+        return bool(self.places & found.places) and (EVERYTHING in self.names or found.name in self.names)
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,17 @@ class Covered:
     partly: tuple[str, ...]
 
 
-def jobs_of(given: Sequence[Mapping[str, Any]], environ: Mapping[str, str]) -> tuple[list[Job], list[Problem]]:
+def jobs_of(given: Sequence[Mapping[str, Any]], environ: Mapping[str, str]) -> tuple[list[Job], list[Finding]]:
     """The jobs that were ``given`` and those installed on this host, and what is wrong with some of them."""
     jobs: dict[str, Job] = {}
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     wanted: list[tuple[str, Optional[Mapping[str, Any]]]] = [(str(one.get("name", "?")), one) for one in given]
     wanted += [(name, None) for name in installed_jobs(environ)]
     for name, one in wanted:
         try:
             job = job_from_layer(_layer(name, one, environ))
         except DbfleetError as error:
-            problems.append(Problem(f"job {name}", error.message, error.remedy))
+            problems.append(Finding(f"job {name}", error.message, error.remedy))
             continue
         jobs.setdefault(job.name, job)
     return list(jobs.values()), problems
@@ -74,18 +76,18 @@ def _layer(name: str, given: Optional[Mapping[str, Any]], environ: Mapping[str, 
     return merge([layer, read_job_file(str(installed), environ)]) if installed else layer
 
 
-def protections(jobs: Iterable[Job], hosts: Sequence[str] = ()) -> tuple[list[Protection], list[Problem]]:
+def protections(jobs: Iterable[Job], hosts: Sequence[str] = ()) -> tuple[list[Protection], list[Finding]]:
     """What ``jobs`` protect on this host, which is also known as ``hosts``."""
     local = {*LOCAL, *_names_of_this_host(), *(name.lower() for name in hosts)}
     made: list[Protection] = []
-    problems: list[Problem] = []
+    problems: list[Finding] = []
     for job in jobs:
         if job.source is None:
             continue
         try:
             made += _protection(job, local)
         except DbfleetError as error:
-            problems.append(Problem(f"job {job.name}", error.message, error.remedy))
+            problems.append(Finding(f"job {job.name}", error.message, error.remedy))
     return made, problems
 
 

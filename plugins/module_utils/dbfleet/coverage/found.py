@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Callable, Optional
 
-from ..accounts.acting import acting_as
 from ..databases.mysql.address import Address as MysqlAddress
 from ..databases.mysql.server import Session
 from ..databases.postgresql.address import Address as PostgresqlAddress
@@ -16,6 +15,7 @@ from ..databases.postgresql.address import import_driver
 from ..databases.postgresql.connection import connect
 from ..databases.postgresql.side import CONTENT
 from ..errors import DbfleetError, UsageError
+from ..model import Finding
 
 SQLITE_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, 1.2
 # What a restore builds beside its target, and what it keeps of what it replaced.
@@ -26,6 +26,7 @@ POSTGRESQL_SOCKET = re.compile(r"\.s\.PGSQL\.(\d+)")
 # Where PostgreSQL's clusters are: that of one which is stopped has no socket.
 CLUSTERS = ("/var/lib/postgresql", "/var/lib/pgsql")
 VIRTUAL = ("proc", "sys", "dev", "run")
+POSTGRESQL_DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
 
 
 @dataclass(frozen=True)
@@ -38,25 +39,21 @@ class Found:
     shown: str = ""  # the server, for people
 
 
-@dataclass(frozen=True)
-class Problem:
-    """What could not be looked into, and why."""
-
-    object: str
-    problem: str
-    remedy: str = ""
-
-
 @dataclass
 class Search:
-    """What was found, and where nothing could be seen."""
+    """What was found, and where nothing could be seen. ``asked``: engines and places of servers, seen into or not."""
 
     found: list[Found] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Finding] = field(default_factory=list)
+    asked: set[tuple[str, str]] = field(default_factory=set)
+
+    def knows(self, engine: str, places: Iterable[str]) -> bool:
+        """Whether one of ``places`` of a server was asked already."""
+        return any((engine, place) in self.asked for place in places)
 
     def failed(self, what: str, error: DbfleetError) -> None:
         """Note what could not be looked into."""
-        self.problems.append(Problem(what, error.message, error.remedy))
+        self.problems.append(Finding(what, error.message, error.remedy))
 
 
 def search_postgresql(search: Search, folders: Sequence[str], user: Optional[str]) -> None:
@@ -69,22 +66,29 @@ def search_postgresql(search: Search, folders: Sequence[str], user: Optional[str
             if socket in seen:
                 continue
             seen.add(socket)
+            search.asked.update(("postgresql", place) for place in _places(folder, match[1]))
             try:
                 search.found += _of_cluster(folder, match[1], user)
             except DbfleetError as error:
                 search.failed(f"PostgreSQL at {folder}, port {match[1]}", error)
     for data in _stopped_clusters():
-        search.problems.append(Problem(data, "this cluster of PostgreSQL does not run", "start it, or remove it"))
+        search.problems.append(Finding(data, "this cluster of PostgreSQL does not run", "start it, or remove it"))
+
+
+def _places(folder: str, port: str) -> frozenset[str]:
+    return frozenset({f"port {port}", f"socket {os.path.realpath(folder)}:{port}"})
 
 
 def _of_cluster(folder: str, port: str, user: Optional[str]) -> Iterator[Found]:
+    from ..accounts.acting import acting_as  # not on Windows
+
     import_driver()
     address = PostgresqlAddress({"host": folder, "port": port, "dbname": "postgres"})
     with acting_as(user):
         connection = connect(address)
     with connection:
-        rows = connection.rows("SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate")
-    places = frozenset({f"port {port}", f"socket {os.path.realpath(folder)}:{port}"})
+        rows = connection.rows(POSTGRESQL_DATABASES)
+    places = _places(folder, port)
     for name in sorted(str(name) for (name,) in rows):
         if name == "postgres":
             with acting_as(user):
@@ -115,6 +119,7 @@ def search_mysql(search: Search, sockets: Sequence[str], user: str) -> None:
         if socket in seen or not os.path.exists(socket):
             continue
         seen.add(socket)
+        search.asked.add(("mysql", f"socket {socket}"))
         try:
             with Session(MysqlAddress(socket=socket, user=user)) as session:
                 flavour, port = session.version().shown.partition(" ")[0], session.variable("port")
@@ -123,6 +128,7 @@ def search_mysql(search: Search, sockets: Sequence[str], user: str) -> None:
             search.failed(f"MySQL or MariaDB at {socket}", error)
             continue
         places = frozenset({f"port {port}", f"socket {socket}"})
+        search.asked.add(("mysql", f"port {port}"))
         shown = f"{flavour}, port {port}" if port != "0" else f"{flavour}, {socket}"
         search.found += [Found("mysql", name, places, shown) for name in names if not OURS.fullmatch(name)]
 
@@ -133,7 +139,7 @@ def search_sqlite(search: Search, paths: Sequence[str], left_out: Sequence[str])
     seen: set[str] = set()
 
     def unreadable(error: OSError) -> None:
-        search.problems.append(Problem(str(error.filename), f"it cannot be read: {error.strerror}"))
+        search.problems.append(Finding(str(error.filename), f"it cannot be read: {error.strerror}"))
 
     for top in map(os.path.realpath, paths):
         if not os.path.exists(top):
@@ -159,7 +165,7 @@ def _is_sqlite(path: str, unreadable: Callable[[OSError], None]) -> bool:
     try:
         if not os.path.isfile(path) or os.path.islink(path):
             return False
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         try:
             return os.read(descriptor, len(SQLITE_MAGIC)) == SQLITE_MAGIC
         finally:
