@@ -10,9 +10,10 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Callable
 
 import pytest
@@ -71,13 +72,25 @@ def put(path: Path, data: str = "good", mode: int = 0o440) -> None:
     os.rename(partial, path)
 
 
-def seal(guard: ModuleType, folder: Path) -> tuple[int, list[str]]:
+def sealer_of(guard: ModuleType, folder: Path) -> Any:
+    sealer = guard.Sealer(HOST, OWNER)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        sealed, strange = guard.Sealer(HOST, OWNER).folder(descriptor)
-        return sealed, strange
+        sealer.folder(descriptor)
+        return sealer
     finally:
         os.close(descriptor)
+
+
+def seal(guard: ModuleType, folder: Path) -> tuple[int, list[str]]:
+    sealer = sealer_of(guard, folder)
+    return sealer.sealed, sorted(sealer.strange)
+
+
+def swept_of(guard: ModuleType, folder: Path) -> int:
+    sealer = sealer_of(guard, folder)
+    assert (sealer.sealed, sealer.strange) == (0, set())
+    return int(sealer.swept)
 
 
 def refused(*acts: Callable[[], Any]) -> None:
@@ -196,6 +209,44 @@ def test_tricks_with_names_reach_nothing_else(guard: ModuleType, jail: Path) -> 
     assert seal(guard, jail)[0] == 1
 
 
+def test_an_upload_that_nobody_goes_on_with_is_removed(guard: ModuleType, jail: Path) -> None:
+    """It may be one that met the quota: as long as it is there, no other has room, and its host cannot help it."""
+    folder = jail / "log"
+    abandoned, open_for_long, fresh = (f".{NAME}.{ending}.partial" for ending in ("db", "sql", "json"))
+    old = time.time() - guard.ABANDONED - 1
+
+    def begin() -> None:
+        folder.mkdir(mode=0o770)
+        (jail / ".lock").write_text("mine")
+        os.mkfifo(jail / ".pipe.partial")
+        (jail / ".link.partial").symlink_to("/etc/passwd")
+        for place in (jail, folder):
+            for name in (abandoned, open_for_long, fresh):
+                descriptor = os.open(place / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440)
+                os.write(descriptor, b"x" * 8192)
+                os.close(descriptor)
+        for place in (jail, folder):
+            for name in (abandoned, open_for_long):
+                os.utime(place / name, (old, old))
+        os.utime(jail / ".lock", (old, old))
+
+    as_host(begin)
+    handles = [os.open(place / open_for_long, os.O_WRONLY) for place in (jail, folder)]
+    try:
+        for swept in (2, 0):
+            assert swept_of(guard, jail) == swept
+            for place in (jail, folder):
+                assert [(place / name).exists() for name in (abandoned, open_for_long, fresh)] == [False, True, True]
+    finally:
+        for handle in handles:
+            os.close(handle)
+    for place in (jail, folder):
+        os.utime(place / open_for_long, (old, old))
+    assert swept_of(guard, jail) == 2
+    assert {path.name for path in jail.iterdir()} == {".lock", ".pipe.partial", ".link.partial", "log", fresh}
+    assert seal(guard, jail) == (0, [])
+
+
 # --- the program ---------------------------------------------------------------------------
 
 
@@ -264,8 +315,8 @@ def test_a_run_is_done_again_when_a_backup_ended_meanwhile(
     configuration = json.loads(configure(tmp_path, one={"jobs": [{"name": "broken"}]}).read_text())
     configuration["owner"] = pwd.getpwuid(os.getuid()).pw_name
     for answers, calls in (([0, 3, 0, 0], 2), ([0, 0], 1), ([0, 1, 0, 1, 0, 1], 3)):
-        given = iter(answers)
-        monkeypatch.setitem(guard.run.__globals__, "seal_account", lambda *_words, given=given: (next(given), []))
+        given = iter([SimpleNamespace(sealed=answer) for answer in answers])
+        monkeypatch.setitem(guard.run.__globals__, "seal_account", lambda *_words, given=given: next(given))
         (tmp_path / "calls").write_text("")
         assert guard.run(configuration, "one", ["prune", "--job", "broken"]) == 1
         assert (next(given, None), len((tmp_path / "calls").read_text().splitlines())) == (None, calls)

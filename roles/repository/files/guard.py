@@ -2,7 +2,8 @@
 
 ``seal`` (as root, every minute) takes what hosts have committed out of their hands: a stored file gets the owner of
 the repository and the mode 0440, so that its host can go on reading it, and can neither change nor rename nor remove
-it. The folder is sticky, so the kernel sees to that, whatever the host's key is used for.
+it. The folder is sticky, so the kernel sees to that, whatever the host's key is used for. An upload that nobody goes on
+with, such as one that met the quota, is removed: its host may not do so, and its next backup needs the room.
 
 ``watch`` (as root) measures free space and what each account uses, and fails where it is too little or too much.
 
@@ -15,12 +16,15 @@ It needs Python 3.9 and nothing else. What it cannot do for one host stops nothi
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pwd
+import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +32,8 @@ SEALED = 0o440
 SEALED_FOLDER = 0o750
 SHARED_FOLDER = 0o3770  # of leases, logs and backups that are under way: of the owner, who sweeps, and of the host
 ACCESS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+UPLOAD = ".partial"  # how the hidden names of uploads end
+ABANDONED = 300  # seconds since anything was written into a file that nobody has open
 DEEPEST = 8  # folders below a host's; backups have one
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
 
@@ -39,6 +45,7 @@ def main(verb: str, file: str) -> int:
         account: read(os.path.join(configuration["jobs"], account, "account.json"))
         for account in sorted(os.listdir(configuration["jobs"]))
     }
+    signal.signal(signal.SIGIO, signal.SIG_IGN)  # somebody wants a file on which there is a lease: let it wait
     problems = 0
     for problem in {"seal": seal, "watch": watch, "keep": keep}[verb](configuration):
         problems += 1
@@ -64,24 +71,27 @@ def seal(configuration: dict[str, Any]) -> Iterator[str]:
     """Seal what is committed; yields what is wrong."""
     for account in configuration["accounts"]:
         try:
-            sealed, strange = seal_account(configuration, account)
+            done = seal_account(configuration, account)
         except (KeyError, OSError) as error:
             yield f"{account}: {error}"
             continue
-        if sealed:
-            print(f"{account}: {sealed} files sealed", flush=True)
-        for name in strange:
+        if done.sealed:
+            print(f"{account}: {done.sealed} files sealed", flush=True)
+        if done.swept:
+            print(f"{account}: {done.swept} abandoned uploads removed", flush=True)
+        for name in sorted(done.strange):
             yield f"{account}: {name!r} is no file that a backup stores: look at it, then remove it"
 
 
-def seal_account(configuration: dict[str, Any], account: str) -> tuple[int, list[str]]:
-    """How many files of one account were sealed, and the names of what cannot be."""
+def seal_account(configuration: dict[str, Any], account: str) -> Sealer:
+    """Seal what one account has committed; what was done, and what cannot be."""
     sealer = Sealer(pwd.getpwnam(account).pw_uid, pwd.getpwnam(configuration["owner"]).pw_uid)
     folder = os.open(folder_of(configuration, account), ACCESS | os.O_DIRECTORY)
     try:
-        return sealer.folder(folder)
+        sealer.folder(folder)
     finally:
         os.close(folder)
+    return sealer
 
 
 class Sealer:
@@ -90,61 +100,81 @@ class Sealer:
     def __init__(self, host: int, owner: int) -> None:
         self.host = host
         self.owner = owner
+        self.sealed = 0
+        self.swept = 0  # abandoned uploads
+        self.strange: set[str] = set()  # names of what is neither file nor folder
 
-    def folder(self, folder: int, above: str = "", depth: int = 0) -> tuple[int, list[str]]:
-        """How many files below the open ``folder`` were sealed, and the names of what is neither file nor folder."""
-        sealed, strange = 0, []
+    def folder(self, folder: int, above: str = "", depth: int = 0) -> None:
+        """Seal what is below the open ``folder``."""
         names = set(os.listdir(folder))
         for name in sorted(names):
             try:
                 found = os.lstat(name, dir_fd=folder)
                 if stat.S_ISDIR(found.st_mode):
-                    if found.st_uid not in (self.host, self.owner) or stat.S_IMODE(found.st_mode) == SEALED_FOLDER:
-                        continue
-                    inner, more = self.subfolder(folder, name, f"{name}.manifest.json" in names, above, depth)
-                    sealed += inner
-                    strange += more
-                elif found.st_uid != self.host or name.startswith("."):
-                    continue  # sealed, or on its way to its name
+                    if found.st_uid in (self.host, self.owner) and stat.S_IMODE(found.st_mode) != SEALED_FOLDER:
+                        self.subfolder(folder, name, f"{name}.manifest.json" in names, above, depth)
+                elif found.st_uid != self.host:
+                    continue  # sealed
+                elif name.startswith("."):
+                    if name.endswith(UPLOAD) and stat.S_ISREG(found.st_mode):
+                        self.upload(folder, name)
                 elif not stat.S_ISREG(found.st_mode):
-                    strange.append(above + name)
+                    self.strange.add(above + name)
                 else:
-                    sealed += self.file(folder, name)
+                    self.file(folder, name)
             except FileNotFoundError:
                 continue  # it went, or got its name, in this moment
             except OSError:
-                strange.append(above + name)
-        return sealed, strange
+                self.strange.add(above + name)
 
-    def file(self, folder: int, name: str) -> bool:
+    def file(self, folder: int, name: str) -> None:
         """Seal one file, unless it is just getting its name (by a second link, as OpenSSH renames)."""
         opened = os.open(name, ACCESS, dir_fd=folder)
         try:
             found = os.fstat(opened)
-            if not stat.S_ISREG(found.st_mode) or found.st_uid != self.host or found.st_nlink != 1:
-                return False
-            os.fchmod(opened, SEALED)  # first: what is the owner's already is not looked at again
-            os.fchown(opened, self.owner, -1)
-            return True
+            if stat.S_ISREG(found.st_mode) and found.st_uid == self.host and found.st_nlink == 1:
+                os.fchmod(opened, SEALED)  # first: what is the owner's already is not looked at again
+                os.fchown(opened, self.owner, -1)
+                self.sealed += 1
         finally:
             os.close(opened)
 
-    def subfolder(self, folder: int, name: str, committed: bool, above: str, depth: int) -> tuple[int, list[str]]:
+    def upload(self, folder: int, name: str) -> None:
+        """Remove one that is on its way to its name no more: it ages, and nobody has it open for writing.
+
+        The kernel knows that: it gives a lease on a file only then (fcntl(2), ``F_SETLEASE``). Where the file system
+        knows no leases, whoever prunes sweeps it.
+        """
+        opened = os.open(name, ACCESS, dir_fd=folder)
+        try:
+            found = os.fstat(opened)
+            if not stat.S_ISREG(found.st_mode) or found.st_uid != self.host or time.time() - found.st_mtime < ABANDONED:
+                return
+            try:
+                fcntl.fcntl(opened, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+            except OSError:
+                return  # it is being written, or there are no leases
+            os.unlink(name, dir_fd=folder)
+            self.swept += 1
+        finally:
+            os.close(opened)
+
+    def subfolder(self, folder: int, name: str, committed: bool, above: str, depth: int) -> None:
         """All folders are the owner's. The host may write into one as long as the manifest of it is missing."""
         if depth >= DEEPEST:
-            return 0, [above + name]
+            self.strange.add(above + name)
+            return
         opened = os.open(name, ACCESS | os.O_DIRECTORY, dir_fd=folder)
         try:
             mode = SEALED_FOLDER if committed and not name.startswith(".") else SHARED_FOLDER
             found = os.fstat(opened)
-            sealed, strange = (0, []) if name.startswith(".") else self.folder(opened, f"{above}{name}/", depth + 1)
+            if not name.startswith("."):
+                self.folder(opened, f"{above}{name}/", depth + 1)
             if found.st_uid != self.owner or stat.S_IMODE(found.st_mode) != mode:
                 os.fchown(opened, self.owner, -1)
                 os.fchmod(opened, mode)
             if mode == SEALED_FOLDER:  # what came in between
-                more, others = self.folder(opened, f"{above}{name}/", depth + 1)
-                sealed, strange = sealed + more, sorted({*strange, *others})
-            return sealed, strange
+                self.folder(opened, f"{above}{name}/", depth + 1)
         finally:
             os.close(opened)
 
@@ -240,7 +270,7 @@ def run(configuration: dict[str, Any], account: str, words: list[str]) -> int:
         )
         code, again = done.returncode, 0
         with contextlib.suppress(KeyError, OSError):
-            again = seal_account(configuration, account)[0] if code else 0
+            again = seal_account(configuration, account).sealed if code else 0
         if not again:
             break
     return code
