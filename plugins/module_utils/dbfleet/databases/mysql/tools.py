@@ -11,11 +11,11 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Optional
 
 from ...errors import ToolError
 from ...stream.process import Command, run
+from ..programs import said_of_version
 from .address import Address, write_option_file
 from .faults import tool_failure
 from .server import Version
@@ -106,14 +106,8 @@ class Tools:
 
 
 def tool_version(path: str) -> Optional[tuple[str, tuple[int, ...]]]:
-    """Flavour and version of the tool at ``path``; ``None`` when it does not say. It is asked once."""
-    return _said(path, os.stat(path).st_mtime_ns)
-
-
-@lru_cache(maxsize=16)
-def _said(path: str, _changed_at: int) -> Optional[tuple[str, tuple[int, ...]]]:
-    said = run(Command((path, "--version"), ENVIRONMENT), timeout=30)
-    words = said.stdout.decode("utf-8", "replace") + said.stderr
+    """Flavour and version of the tool at ``path``; ``None`` when it does not say."""
+    words = said_of_version(path)
     flavour = "mariadb" if "mariadb" in words.lower() else "mysql"
     found = (_MARIADB if flavour == "mariadb" else _MYSQL).search(words)
     if found is None:

@@ -8,11 +8,10 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Optional
 
 from ...errors import ToolError
-from ...stream.process import Command, run
+from ..programs import said_of_version
 
 # Where packages put them: Debian, Red Hat (PGDG), source, Homebrew (ARM, Intel), Postgres.app, Windows, FreeBSD.
 PLACES = (
@@ -89,13 +88,11 @@ def _paths(name: str, folder: Optional[str]) -> Iterator[str]:
         yield on_path
 
 
-@lru_cache(maxsize=64)
 def _version(path: str) -> Optional[str]:
     try:
-        said = run(Command((path, "--version")), timeout=30).stdout.decode("utf-8", "replace")
+        found = re.search(r"\(PostgreSQL\) (\S+)", said_of_version(path))
     except ToolError:
         return None
-    found = re.search(r"\(PostgreSQL\) (\S+)", said)
     return found[1] if found else None
 
 
