@@ -7,7 +7,7 @@ SHELL := /bin/bash
 STATIC := lint types sanity
 CHECKS := unit integration versions regression windows mysql8 sidecar molecule
 
-.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -58,6 +58,9 @@ sidecar: ## the container image with a scheduler, in podman
 
 molecule: ## tests on a fleet of containers (SCENARIO=name for one)
 	@scripts/dev/molecule.sh $(SCENARIO)
+
+machine: ## a backup server on a kernel of its own: quotas, reboot (20 minutes, not part of test)
+	@scripts/dev/machine.sh
 
 bench: ## benchmarks
 	@scripts/dev/bench.sh
