@@ -96,7 +96,9 @@ def test_a_tool_of_another_series_is_refused(source: Server, room: Path, tmp_pat
     wrong = replace(job, source=replace(job.source, tools=str(folder)))  # type: ignore[type-var]
     with pytest.raises(ToolError, match=f"needs the tool of that version, but .* is of version {said}") as caught:
         backup(wrong)
-    assert "10.11" in caught.value.remedy
+    [(version,)] = source.ask("SELECT VERSION()")
+    series = ".".join(version.split(".")[:2])
+    assert series in caught.value.remedy
     with pytest.raises(ToolError, match="needs the tool of that version"):
         restore(wrong, "latest", to=str(room / "data"))
     assert not list(room.iterdir())

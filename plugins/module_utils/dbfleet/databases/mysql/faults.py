@@ -19,6 +19,7 @@ DAMAGED = (126, 127, 145, 1034, 1035, 1194, 1195, 1877)
 FULL = (1021, 1114, 1041, 28)
 NO_DATABASE = 1049
 BAD_LOGIN = (1045, 1698, 1129, 1130, 1820, 1862, 3118)
+NEEDS_TLS = 3159
 LOCKED = (1205, 3572)
 PACKET = 1153
 DEFINER = 1449
@@ -53,6 +54,8 @@ def explain(code: int, text: str, what: str) -> Optional[DbfleetError]:
         return SourceError(f"{what}: the server cannot be reached: {text}", "start it, or correct host, port or socket")
     if code in BAD_LOGIN:
         return SourceError(f"{what}: the server refuses the login: {text}", "check the user and source.password_file")
+    if code == NEEDS_TLS:
+        return SourceError(f"{what}: the server refuses the login: {text}", "add ?ssl_mode=required to source.url")
     if code == NO_DATABASE:
         return NotFoundError(f"{what}: {text}", "check the database in source.url")
     if code in DENIED:

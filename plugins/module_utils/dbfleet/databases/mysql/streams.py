@@ -34,6 +34,7 @@ ROWS = (
     "--no-create-info",
     "--skip-triggers",
     "--compact",
+    "--skip-no-autocommit",  # statements around the rows of each table, from MariaDB 11.8 on
     "--extended-insert",
     "--max-allowed-packet=1G",
 )
