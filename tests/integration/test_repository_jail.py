@@ -132,8 +132,9 @@ class Server:
         exec(compile(program.read_text(encoding="utf-8"), str(program), "exec"), guard.__dict__)
         folder = os.open(self.root / account / "backups", os.O_RDONLY | os.O_DIRECTORY)
         try:
-            sealed, _strange = guard.Sealer(NUMBERS[account], NUMBERS[OWNER]).folder(folder)
-            return int(sealed)
+            sealer = guard.Sealer(NUMBERS[account], NUMBERS[OWNER])
+            sealer.folder(folder)
+            return int(sealer.sealed)
         finally:
             os.close(folder)
 
