@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 STATIC := lint types sanity
-CHECKS := unit integration versions regression windows mysql8 sidecar molecule
+CHECKS := unit integration versions regression windows mysql8 debian13 sidecar molecule
 
 .PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine bench docs clean
 
@@ -52,6 +52,9 @@ windows: ## the command, the wrapper script and the roles on Windows, under Wine
 
 mysql8: ## backups of MySQL 8.0, whose server and tools run under Wine
 	@scripts/dev/mysql8.sh
+
+debian13: ## MariaDB 11.8 and SQLite with the Python of Debian 13, in podman
+	@scripts/dev/debian13.sh
 
 sidecar: ## the container image with a scheduler, in podman
 	@scripts/dev/sidecar.sh
