@@ -15,6 +15,7 @@ pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 from conformance_jobs import made  # noqa: E402
 from mysql_copies import (  # noqa: E402
     copied,
+    counted,
     everything,
     job_of,
     started,
@@ -43,7 +44,7 @@ def test_increments_carry_what_other_engines_hold(source: Server, room: Path, tm
     job = replace(job, proof=ProofPolicy("content", queries=("SELECT count(*), sum(amount) FROM app.items",)))
     states = []
     for step in range(2):
-        manifest = made(job)
+        manifest = counted(job if step else replace(job, type="full"))
         assert manifest.type == ("incremental" if step else "full"), manifest.notes
         assert {"binlog_file", "binlog_offset", "gtid", "lsn", "from_lsn", "to_lsn"} <= set(manifest.position)
         states.append((manifest, everything(source)))
@@ -70,7 +71,7 @@ def test_increments_carry_what_other_engines_hold(source: Server, room: Path, tm
 def test_a_busy_server_restores_to_one_commit_that_was_counted(source: Server, room: Path, tmp_path: Path) -> None:
     job = job_of(source, tmp_path / "backups", type="auto")
     with writer(source, "app"):
-        manifests = [made(job), made(job)]
+        manifests = [counted(job), counted(job)]
         after = check_ledger_later(source)
     for number, manifest in enumerate(manifests):
         restore(job, manifest.id, to=str(room / f"data{number}"))

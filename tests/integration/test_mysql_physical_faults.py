@@ -19,6 +19,7 @@ from isolation import beside  # noqa: E402
 from mysql_copies import (  # noqa: E402
     copied,
     copying,
+    counted,
     data_of,
     job_of,
     nothing_is_listed,
@@ -182,7 +183,7 @@ def test_a_least_privileged_account_can_back_up(source: Server, tmp_path: Path) 
     manifest = made(job)
     assert manifest.proof.tables == {} and any("lacks SELECT" in note for note in manifest.notes)
     source.script("app", "GRANT SELECT ON *.* TO keeper@localhost")
-    assert made(job).proof.tables["app.items"].rows == 300
+    assert counted(job).proof.tables["app.items"].rows == 300
     assert all(result.findings == () for result in verify(job, "latest", "restore"))
     secret.write_text("wrong\n", encoding="utf-8")
     with pytest.raises(SourceError, match="refuses the login"):
