@@ -154,7 +154,8 @@ def make(path: Path) -> Path:
 def test_files_of_sqlite_are_known_by_what_they_hold(tmp_path: Path) -> None:
     app, odd = make(tmp_path / "srv/app/app.db"), make(tmp_path / "srv/it's odd\nä")
     kept, left_out = make(tmp_path / "srv/backups/kept.db"), make(tmp_path / "srv/cache/left.db")
-    make(tmp_path / "srv/app/app.db_before_restore_20250823_103000")
+    make(tmp_path / "srv/app/app.db.replaced-20250823T103000Z")
+    make(tmp_path / "srv/app/app.db.replaced-20250823T103000Z-2")
     (tmp_path / "srv/fake.db").write_text("no database")
     (tmp_path / "srv/empty.db").touch()
     (tmp_path / "srv/link.db").symlink_to(app)

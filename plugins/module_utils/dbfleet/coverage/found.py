@@ -20,7 +20,9 @@ from ..model import Finding
 SQLITE_MAGIC = b"SQLite format 3\0"  # https://sqlite.org/fileformat.html, 1.2
 # What a restore builds beside its target, and what it keeps of what it replaced.
 OURS = re.compile(
-    r".*_before_restore_\d{8}_\d{6}(_\d+)?|dbfleet_restore_[0-9a-f]{12}|.*_dbfleet_[0-9a-f]{8}", re.DOTALL
+    r".*_before_restore_\d{8}_\d{6}(_\d+)?|.*\.replaced-\d{8}T\d{6}Z(-\d+)?"
+    r"|dbfleet_restore_[0-9a-f]{12}|.*_dbfleet_[0-9a-f]{8}",
+    re.DOTALL,
 )
 POSTGRESQL_SOCKET = re.compile(r"\.s\.PGSQL\.(\d+)")
 # Where PostgreSQL's clusters are: that of one which is stopped has no socket.
