@@ -116,5 +116,21 @@ digest() {
   done | LC_ALL=C sort -z | xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1
 }
 
+# debian_image IMAGE SUITE PACKAGES WHAT [OPTION...]: make IMAGE with Debian's packages, so that no image registry is
+# needed. OPTIONs are those of `podman import`.
+debian_image() {
+  local image=$1 suite=$2 packages=$3 what=$4 work
+  shift 4
+  need_command mmdebstrap mmdebstrap "builds $what"
+  work=$(mktemp -d)
+  say "building $image with Debian's packages: $what (once, one or two minutes)"
+  if ! { as_root mmdebstrap --quiet --variant=minbase "--include=$packages" "$suite" "$work/rootfs.tar" &&
+    podman import --quiet "$@" "$work/rootfs.tar" "$image" >/dev/null; }; then
+    rm -rf -- "$work"
+    die "$image could not be built"
+  fi
+  rm -rf -- "$work"
+}
+
 # is_current STAMP DIGEST: whether STAMP says that this very state was handled already.
 is_current() { [ -f "$1" ] && [ "$(cat -- "$1")" = "$2" ]; }

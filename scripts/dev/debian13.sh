@@ -8,14 +8,7 @@ for command in podman runc; do need_command $command $command "Debian 13 runs in
 packages=python3,python3-pytest,python3-pytest-xdist,python3-hypothesis,python3-pymysql,python3-psycopg2
 packages+=,python3-paramiko,mariadb-server,mariadb-backup,sqlite3,zstd,age,gnupg,openssh-server,openssl
 image=localhost/dbfleet-debian13:$(printf %s "$packages" | sha256sum | cut -c1-8)
-if ! podman image exists "$image"; then
-  need_command mmdebstrap mmdebstrap "builds the image of Debian 13"
-  work=$(mktemp -d)
-  trap 'rm -rf -- "$work"' EXIT
-  say "building $image with Debian's packages (once, two minutes)"
-  as_root mmdebstrap --quiet --variant=minbase "--include=$packages" trixie "$work/rootfs.tar"
-  podman import --quiet "$work/rootfs.tar" "$image" >/dev/null
-fi
+podman image exists "$image" || debian_image "$image" trixie "$packages" "the image of Debian 13"
 
 files=(test_mysql_conformance.py test_mysql_physical_conformance.py test_mysql_objects.py test_binlog_archive.py
   test_database_sqlite.py test_sqlite_objects.py test_store_sftp.py)

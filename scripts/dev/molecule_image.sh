@@ -19,10 +19,5 @@ if [ "$image" != "$default" ]; then
   exit 0
 fi
 
-need_command mmdebstrap mmdebstrap "builds the image of the test hosts"
-work=$(mktemp -d)
-trap 'rm -rf -- "$work"' EXIT
 packages=systemd,systemd-sysv,dbus,python3,python3-apt,cron,sudo,openssh-server,iproute2,procps,gnupg,ca-certificates
-say "building $image with Debian's packages: the image of the test hosts (once, a minute)"
-as_root mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$work/rootfs.tar"
-podman import --quiet --change 'CMD=["/lib/systemd/systemd"]' "$work/rootfs.tar" "$image" >/dev/null
+debian_image "$image" bookworm "$packages" "the image of the test hosts" --change 'CMD=["/lib/systemd/systemd"]'

@@ -19,13 +19,7 @@ default=localhost/dbfleet-sidecar-base:bookworm-$(printf %s "$packages" | sha256
 base=${DBFLEET_SIDECAR_BASE:-$default}
 if ! podman image exists "$base"; then
   [ "$base" = "$default" ] || die "there is no image $base: pull it, or unset DBFLEET_SIDECAR_BASE"
-  need_command mmdebstrap mmdebstrap "builds the base of the sidecar"
-  work=$(mktemp -d)
-  trap 'rm -rf -- "$work"' EXIT
-  say "building $base with Debian's packages: the base of the sidecar (once, a minute)"
-  as_root mmdebstrap --quiet --variant=minbase bookworm "$work/rootfs.tar" \
-    "--include=$packages"
-  podman import --quiet "$work/rootfs.tar" "$base" >/dev/null
+  debian_image "$base" bookworm "$packages" "the base of the sidecar"
 fi
 say "podman build containers/sidecar"
 podman build --quiet --format docker --build-arg "BASE=$base" --build-arg PACKAGES= --file containers/sidecar/Containerfile \

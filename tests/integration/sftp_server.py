@@ -109,9 +109,10 @@ class SftpServer:
     def start(self) -> None:
         """Start it (again, on the same port)."""
         config = self.folder / "sshd_config"
-        config.write_text(CONFIGURATION.format(port=self.port, folder=self.folder) + NO_PENALTIES)
+        text = CONFIGURATION.format(port=self.port, folder=self.folder)
+        config.write_text(text + NO_PENALTIES)
         if subprocess.run([SSHD, "-t", "-f", config], stderr=subprocess.DEVNULL, check=False).returncode:
-            config.write_text(CONFIGURATION.format(port=self.port, folder=self.folder))
+            config.write_text(text)
         command = f"exec {SSHD} -D -e -f {config}"
         if self.as_root:
             mounts = [f"mount --bind {self.folder}/{name} /etc/{name}" for name in ("passwd", "shadow")]
