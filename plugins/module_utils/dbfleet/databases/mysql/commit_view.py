@@ -127,16 +127,16 @@ class CommitView:
             return Proof("none")
         found: dict[Name, TableProof] = {}
         if policy.level != "none":
-            found = self._measure(policy.level == "content")
+            found = self._measure("sha256" if policy.level == "content" else None)
         queries = measure_queries(self._sessions[0], policy.queries)
         return Proof(policy.level, {shown(name): table for name, table in sorted(found.items())}, queries=queries)
 
-    def _measure(self, content: bool) -> dict[Name, TableProof]:
+    def _measure(self, hash_name: Optional[str]) -> dict[Name, TableProof]:
         found: dict[Name, TableProof] = {}
 
         def work(session: Session, name: Name) -> None:
             with suppress(ChangedError):  # it was altered or dropped since
-                found[name] = measure_table(session, *name, content=content)
+                found[name] = measure_table(session, *name, hash_name)
 
         each_of(self._sessions, sorted(self._before), work)
         after = self._tables()  # one that was renamed or truncated since is another table of the same name

@@ -10,7 +10,7 @@ from ...errors import ToolError
 from ...model import Proof, TableProof
 from .address import Address
 from .commit_view import Name, shown
-from .measure import measure_queries, measure_table
+from .measure import hash_of, measure_queries, measure_table
 from .server import SYSTEM, Session, each_of, quoted
 
 SOUND = ("OK", "Table is already up to date")
@@ -62,7 +62,7 @@ def measure_again(address: Address, against: Proof, parallel: int) -> Proof:
     """What ``against`` says of tables and queries, measured here."""
 
     def count(session: Session, name: Name) -> tuple[str, TableProof]:
-        return shown(name), measure_table(session, *name, content=against.level == "content")
+        return shown(name), measure_table(session, *name, hash_of(against))
 
     names = [name for name in tables_of(address) if shown(name) in against.tables]
     tables = dict(sorted(_each(address, names, parallel, count)))

@@ -16,7 +16,7 @@ from . import indexes
 from .address import FORMS, Address
 from .forward import events_off, forward_server, require_own_server
 from .load import load_rows, run_client
-from .measure import measure
+from .measure import hash_of, measure
 from .objects import Table, digest_of, read_definitions, read_objects
 from .server import Session, Version, flavour_of, quoted
 from .side import Side
@@ -246,7 +246,9 @@ class MysqlRestoration(Restoration):
             for session in sessions:
                 session.run("START TRANSACTION READ ONLY")
             labels = {build.side.name: label for label, build in self._builds.items()}
-            return measure(sessions, tables, policy, digest_of(definitions, charsets), labels)
+            return measure(
+                sessions, tables, policy, digest_of(definitions, charsets), labels, hash_of(against) or "sha256"
+            )
 
     # --- taking over --------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ...errors import DamagedError, DbfleetError, ToolError
 from ...stream.process import Command, Filter, last_lines, run
 from ..place import own_tree
 from .address import Address
+from .measure import CLASSIC_HASHING
 from .server import Session, Version
 from .tools import Tool, find
 
@@ -85,6 +86,9 @@ class TrialServer:
             threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
             self.address = Address(socket=socket, user="root", shown="mysql://trial")
             self._wait(self._process)
+            if self._data is None and server.flavour == "mysql":  # for proofs from before SHA-256
+                with suppress(DbfleetError), Session(self.address) as session:
+                    session.run(CLASSIC_HASHING)
         except BaseException:
             self.close()
             raise
