@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from postgresql_server import Server, ask, dump, free_port
+from postgresql_server import USUAL, Server, ask, dump, free_port
 
 from dbfleet.model import Job, Limits, Manifest, Repository, Source
 
@@ -28,7 +28,7 @@ INSERT INTO total VALUES(0, 0);
 
 
 @contextmanager
-def cluster(major: int = 15, *, settings: str = "", initdb: Sequence[str] = ()) -> Iterator[Server]:
+def cluster(major: int = USUAL, *, settings: str = "", initdb: Sequence[str] = ()) -> Iterator[Server]:
     """A server that can be replicated, with page checksums, and a database ``app`` with a ledger."""
     more = "summarize_wal = on\n" if major >= 17 else ""
     server = Server(major, wal_level="replica", settings=more + settings, access=REPLICATION, initdb=initdb)

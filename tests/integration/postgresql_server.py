@@ -24,6 +24,7 @@ import pytest
 from dbfleet.model import Job, Limits, Manifest, ProofPolicy, Repository, Source
 
 QUICK = Limits(lock_wait=2, min_free="0")
+USUAL = int(os.environ.get("TEST_POSTGRESQL", "15"))  # the version that tests take which do not name one
 # Debian's server, those that wheels of PyPI bring (requirements/postgresql.txt), and those that
 # scripts/dev/versions.sh fetches.
 PLACES = {
@@ -95,7 +96,7 @@ class Server:
 
     def __init__(
         self,
-        major: int = 15,
+        major: int = USUAL,
         *,
         wal_level: str = "minimal",
         settings: str = "",
@@ -258,7 +259,7 @@ def job_of(source: Source, repository: Path | str, **changed: Any) -> Job:
 
 
 @contextmanager
-def running(major: int = 15, **options: Any) -> Iterator[Server]:
+def running(major: int = USUAL, **options: Any) -> Iterator[Server]:
     server = Server(major, **options)
     try:
         yield server
@@ -268,8 +269,8 @@ def running(major: int = 15, **options: Any) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
-    """PostgreSQL 15, for all tests of a process."""
-    with running(15) as one:
+    """One of the usual version, for all tests of a process."""
+    with running() as one:
         yield one
 
 

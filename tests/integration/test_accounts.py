@@ -243,7 +243,7 @@ def test_a_database_that_is_not_there_is_named(server: postgresql_server.Server,
 
 def test_the_servers_log_holds_no_password(file: PasswordFile) -> None:
     settings = "log_statement = all\nlog_min_messages = info\n"
-    with postgresql_server.running(15, settings=settings) as logged:
+    with postgresql_server.running(settings=settings) as logged:
         keep_role(logged, Account("quiet"), file)
         log = (logged.folder / "log").read_text()
         assert "ALTER ROLE" in log

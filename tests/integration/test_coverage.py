@@ -40,7 +40,7 @@ def compared(search: Search, *jobs: dict[str, object]) -> dict[str, tuple[tuple[
 
 @pytest.fixture
 def cluster() -> Iterator[postgresql_server.Server]:
-    with postgresql_server.running(15) as one:
+    with postgresql_server.running() as one:
         for name in ("app", "other", 'odd "name"', "app_before_restore_20250823_103000"):
             one.create(name=name)
         yield one

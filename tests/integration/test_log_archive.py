@@ -39,13 +39,13 @@ __all__ = ["own_state"]
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
-    with cluster(15, settings=KEEPS, initdb=SMALL) as server:
+    with cluster(settings=KEEPS, initdb=SMALL) as server:
         yield server
 
 
 def switched(server: Server) -> str:
     """The segment that the server has just finished."""
-    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal())")
+    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal() - 1)")
     return str(name)
 
 
@@ -163,7 +163,7 @@ def test_a_store_that_is_away_for_a_while_gets_everything_later(source: Server, 
 
 
 def test_log_that_the_server_no_longer_has_is_a_gap_that_is_told(tmp_path: Path) -> None:
-    with cluster(15, settings="max_wal_size = 2MB\nmin_wal_size = 2MB\n", initdb=SMALL) as server:
+    with cluster(settings="max_wal_size = 2MB\nmin_wal_size = 2MB\n", initdb=SMALL) as server:
         job = log_job(server, tmp_path / "backups")
         with archiver(job):
             wait_until(lambda: ask(server.source(), "SELECT 1 FROM pg_replication_slots WHERE active"))
@@ -233,7 +233,7 @@ def test_pushing_and_fetching_single_files(source: Server, tmp_path: Path) -> No
 def test_another_server_is_refused_until_a_backup_of_it_is_there(source: Server, tmp_path: Path) -> None:
     job = log_job(source, tmp_path / "backups")
     push(job, str(wal_of(source) / switched(source)))
-    with cluster(15, initdb=SMALL) as other:
+    with cluster(initdb=SMALL) as other:
         theirs = log_job(other, tmp_path / "backups")
         with pytest.raises(RefusedError, match="is of the server"):
             run(theirs)

@@ -30,7 +30,7 @@ def here(server: SftpServer, source: Server, path: str) -> Job:
 
 @pytest.mark.parametrize("key", ["full", "append_only"])
 def test_log_goes_on_and_brings_back_a_moment(key: str, room: Path, tmp_path: Path) -> None:
-    with sftp_server() as server, cluster(15, settings=KEEPS, initdb=SMALL) as source:
+    with sftp_server() as server, cluster(settings=KEEPS, initdb=SMALL) as source:
         local = here(server, source, "repository")
         job = replace(local, repository=Repository(server.url(), **server.access(key)))
         options = ["--repository-identity-file", job.repository.identity_file or ""]

@@ -28,7 +28,7 @@ __all__ = ["own_state", "room"]
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
-    with cluster(15, settings=KEEPS, initdb=SMALL) as server:
+    with cluster(settings=KEEPS, initdb=SMALL) as server:
         yield server
 
 
@@ -39,7 +39,7 @@ def at(job: Job, repository: Path) -> Job:
 def pushed(job: Job, server: Server, number: int) -> str:
     """A finished file of log in the archive; its name."""
     write_log(server, number, rows=50)
-    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal())")
+    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal() - 1)")
     push(job, str(wal_of(server) / name))
     return str(name)
 

@@ -113,7 +113,7 @@ def test_every_kind_of_target_gives_exactly_what_was_committed_then(major: int, 
 
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Past]:
-    with cluster(15, initdb=SMALL) as server:
+    with cluster(initdb=SMALL) as server:
         job = log_job(server, tmp_path_factory.mktemp("past") / "backups")
         yield Past(server, job)
 
@@ -238,7 +238,7 @@ def test_a_damaged_log_file_ends_the_restore_and_leaves_nothing(past: Past, room
 
 def test_after_a_fork_both_timelines_can_be_restored(room: Path, tmp_path: Path) -> None:
     """A standby is promoted while the old primary goes on: the newest line is the default, the other can be named."""
-    with cluster(15, initdb=SMALL) as primary, primary.standby() as standby:
+    with cluster(initdb=SMALL) as primary, primary.standby() as standby:
         job = log_job(primary, tmp_path / "backups")
         with streamed(primary, job):
             backup(job)
@@ -337,7 +337,7 @@ def test_the_commands_of_the_documentation_do_it_by_hand(past: Past, room: Path)
 
 
 def test_the_playbook_puts_it_into_the_place_of_the_live_server(room: Path, tmp_path: Path) -> None:
-    with cluster(15, initdb=SMALL) as server:
+    with cluster(initdb=SMALL) as server:
         job = log_job(server, tmp_path / "backups")
         with streamed(server, job):
             backup(job)

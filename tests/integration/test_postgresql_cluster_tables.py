@@ -48,7 +48,7 @@ class Shop(NamedTuple):
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """A server whose database goes on after its backup was taken."""
-    with cluster(15) as server:
+    with cluster() as server:
         ask(server.source("app"), SHOP)
         job = job_of(server, tmp_path_factory.mktemp("backups"))
         backup(job)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from postgresql_server import Server, ask, by_hand, dump, ident, job_of, own_state, psql, running, server
+from postgresql_server import USUAL, Server, ask, by_hand, dump, ident, job_of, own_state, psql, running, server
 
 from dbfleet.databases.postgresql.address import read_address
 from dbfleet.databases.postgresql.connection import connect, pin
@@ -94,8 +94,8 @@ def test_every_kind_of_object_comes_back(
         assert not [name for name in server.databases() if name.startswith("dbfleet_")]
 
 
-@pytest.mark.parametrize("major", [17, 18])
-def test_a_backup_of_15_is_restored_to_a_newer_server(
+@pytest.mark.parametrize("major", [major for major in (17, 18) if major > USUAL])
+def test_a_backup_of_an_old_server_is_restored_to_a_newer_server(
     server: Server, major: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with running(major) as newer:
@@ -110,12 +110,12 @@ def test_a_backup_of_15_is_restored_to_a_newer_server(
         assert sorted(set(described(source)) ^ set(described(target))) == []
         again = backup(replace(job, name="again", source=target)).manifest
         assert again is not None and again.proof.tables == manifest.proof.tables
-        with pytest.raises(RefusedError, match=f"the backup is of PostgreSQL {major}, the target is 15"):
+        with pytest.raises(RefusedError, match=f"the backup is of PostgreSQL {major}, the target is {USUAL}"):
             restore(replace(job, name="again", source=target), "latest", to=server.url("older"))
 
 
 def test_a_trial_on_a_server_that_the_job_names(server: Server, tmp_path: Path) -> None:
-    with running(15) as other:
+    with running() as other:
         job = job_of(
             sample(server, "for a trial"),
             tmp_path / "backups",

@@ -13,7 +13,7 @@ pytest.register_assert_rewrite("conformance_servers", "conformance_jobs")
 
 from conformance_servers import PhysicalConformance, Running, ServerLab  # noqa: E402
 from postgresql_clusters import by_hand, check_ledger, cluster, content, data_of, give, job_of, started  # noqa: E402
-from postgresql_server import Server, ask, own_state, writing  # noqa: E402
+from postgresql_server import USUAL, Server, ask, own_state, writing  # noqa: E402
 from rooms import room  # noqa: E402
 
 from dbfleet.model import Job, Manifest, Source  # noqa: E402
@@ -68,7 +68,7 @@ class PostgresqlServerLab(ServerLab):
         return bool(ask(self._server.source(), "SELECT 1 FROM pg_stat_replication WHERE state = 'backup'"))
 
 
-@pytest.fixture(scope="module", params=[15, 17])
+@pytest.fixture(scope="module", params=sorted({15, 17, USUAL}))
 def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     with cluster(request.param) as running:
         yield running

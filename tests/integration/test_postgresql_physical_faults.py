@@ -30,7 +30,7 @@ SLOW = Limits(lock_wait=2, min_free="0", bandwidth=8 * 2**20)
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
-    with cluster(15, settings="max_wal_size = 32MB\nmin_wal_size = 32MB\nmax_slot_wal_keep_size = 64MB\n") as server:
+    with cluster(settings="max_wal_size = 32MB\nmin_wal_size = 32MB\nmax_slot_wal_keep_size = 64MB\n") as server:
         yield server
 
 
@@ -92,7 +92,7 @@ def test_log_that_a_busy_server_would_have_removed_is_kept(source: Server, room:
 
 
 def test_without_a_slot_it_is_told(tmp_path: Path) -> None:
-    with cluster(15, settings="max_replication_slots = 0\n") as server:
+    with cluster(settings="max_replication_slots = 0\n") as server:
         manifest = backup(job_of(server, tmp_path / "backups")).manifest
     assert manifest is not None and any("wal_keep_size must be enough" in note for note in manifest.notes)
 
@@ -120,7 +120,7 @@ def test_a_server_that_is_killed_fails_it_and_the_next_one_works(source: Server,
 
 
 def test_a_damaged_page_of_the_source_fails_it_and_names_the_file(tmp_path: Path) -> None:
-    with cluster(15) as server:
+    with cluster() as server:
         ((file,),) = ask(server.source("app"), "SELECT pg_relation_filepath('items')")
         ask(server.source("app"), "CHECKPOINT")
         server.run("pg_ctl", "-D", str(data_of(server)), "-m", "fast", "-w", "-s", "stop")
@@ -136,7 +136,7 @@ def test_a_damaged_page_of_the_source_fails_it_and_names_the_file(tmp_path: Path
 
 def test_what_a_trial_finds_wrong_is_told(tmp_path: Path) -> None:
     """Every file is what the server had: an index that lacks a row is found by amcheck alone."""
-    with cluster(15) as server:
+    with cluster() as server:
         flags = "UPDATE pg_index SET indisready = {0}, indisvalid = {0} WHERE indexrelid = 'items_by_name'::regclass"
         with closing(connect(server.source("app"))) as session, session.cursor() as cursor:
             cursor.execute("SET allow_system_table_mods = on")
@@ -150,7 +150,7 @@ def test_what_a_trial_finds_wrong_is_told(tmp_path: Path) -> None:
 
 def test_a_cluster_without_postgres_is_verified(tmp_path: Path) -> None:
     """Neither the usual role nor the usual database need be there."""
-    with cluster(15) as server:
+    with cluster() as server:
         ask(server.source(), "CREATE ROLE other SUPERUSER LOGIN")
         other = Source(server.url("app", user="other"), tools=server.bin)
         ask(other, 'ALTER ROLE postgres RENAME TO "the boss"')
@@ -182,12 +182,12 @@ def test_a_role_that_may_only_replicate_can_back_up(source: Server, tmp_path: Pa
 
 
 def test_a_server_that_allows_no_replication_is_refused(tmp_path: Path) -> None:
-    with running(15, wal_level="replica") as server:
+    with running(wal_level="replica") as server:
         job = job_of(server, tmp_path / "backups")
         with pytest.raises(SourceError, match="does not let this role replicate") as caught:
             backup(job)
         assert "pg_hba.conf" in caught.value.remedy
-    with running(15, access="local replication all trust\n") as server:
+    with running(access="local replication all trust\n") as server:
         job = job_of(server, tmp_path / "backups")
         with pytest.raises(SourceError, match=r"max_wal_senders|wal_level"):
             backup(job)
@@ -263,7 +263,7 @@ def test_programs_of_another_version_are_refused(source: Server, room: Path, tmp
     job = job_of(source, tmp_path / "backups")
     backup(job)
     wrong = replace(job, source=replace(job.source, tools=other))  # type: ignore[type-var]
-    with pytest.raises(DbfleetError, match="PostgreSQL 15 and needs pg_verifybackup of that version"):
+    with pytest.raises(DbfleetError, match=f"PostgreSQL {source.major} and needs pg_verifybackup of that version"):
         restore(wrong, "latest", to=str(room / "data"))
     assert not list(room.iterdir())
     with cluster(17) as server:

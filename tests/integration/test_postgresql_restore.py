@@ -185,7 +185,7 @@ def test_a_prepared_transaction_keeps_the_old_database_reachable(
     job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dbfleet.databases.postgresql.side.CLIENT_PATIENCE", 1.0)
-    with running(15, settings="max_prepared_transactions = 5\n") as own:
+    with running(settings="max_prepared_transactions = 5\n") as own:
         shop = own.create(SHOP)
         job = replace(job, source=shop)
         made(job)
@@ -219,7 +219,7 @@ def test_what_a_crash_left_is_swept_and_what_lives_is_not(server: Server, job: J
 def test_what_the_target_lacks_is_named_before_anything_is_changed(
     job: Job, make: str, word: str, server: Server
 ) -> None:
-    with running(15) as other:
+    with running() as other:
         source = other.create(SHOP)
         ask(source, make)
         job = replace(job, source=source)
@@ -409,7 +409,7 @@ def test_only_what_was_chosen_is_backed_up_and_proven(
 
 
 def test_a_whole_server_goes_to_another_one(tmp_path: Path) -> None:
-    with running(15) as here, running(15) as there:
+    with running() as here, running() as there:
         ask(
             here.source(),
             'CREATE ROLE "my app" LOGIN PASSWORD \'hidden\'; CREATE ROLE readers; GRANT readers TO "my app"',
@@ -487,7 +487,7 @@ def test_some_databases_without_passwords(server: Server, tmp_path: Path) -> Non
 
 
 def test_globals_without_passwords_say_so(tmp_path: Path) -> None:
-    with running(15) as own:
+    with running() as own:
         only = own.create(SHOP, name="only")
         ask(own.source(), "CREATE ROLE lowly LOGIN")
         for schema in ("public", '"Odd.Schema"'):

@@ -31,7 +31,7 @@ def test_the_documented_role_suffices(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("choose one\n", encoding="utf-8")
     secret.chmod(0o600)
-    with running(15, wal_level="replica", access="host replication dbfleet 127.0.0.1/32 scram-sha-256\n") as server:
+    with running(wal_level="replica", access="host replication dbfleet 127.0.0.1/32 scram-sha-256\n") as server:
         server.create(CONTENT, name="promptpilot")
         ask(server.source(), "REVOKE CONNECT ON DATABASE promptpilot FROM PUBLIC")
         psql(server, server.source(), sql)

@@ -14,7 +14,7 @@ __all__ = ["own_state"]
 
 
 def test_a_standby_is_backed_up_like_a_primary(tmp_path: Path) -> None:
-    with running(15, wal_level="replica", access="local replication all trust\n") as primary:
+    with running(wal_level="replica", access="local replication all trust\n") as primary:
         source = primary.create(
             "CREATE TABLE items(id serial, name text); INSERT INTO items(name) SELECT i FROM generate_series(1, 999) i;"
             "CREATE UNLOGGED TABLE fast(x int); INSERT INTO fast VALUES (1)",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from postgresql_clusters import QUICK, cluster, content, data_of, give, job_of, started
-from postgresql_server import Server, ask, own_state
+from postgresql_server import USUAL, Server, ask, own_state
 from rooms import room
 from test_postgresql_physical_faults import meanwhile, nothing_is_listed, slow_job
 
@@ -43,7 +43,7 @@ def two_spaces(major: int) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def source() -> Iterator[Server]:
-    with two_spaces(15) as server:
+    with two_spaces(USUAL) as server:
         yield server
 
 
@@ -126,7 +126,7 @@ def test_a_tablespace_that_comes_or_goes_is_told(
 
 
 def test_a_damaged_page_in_a_tablespace_fails_it_and_names_the_file(tmp_path: Path) -> None:
-    with cluster(15) as server:
+    with cluster() as server:
         place = server.folder / "space"
         place.mkdir()
         give(place)
@@ -152,13 +152,13 @@ def places_of(source: Source) -> dict[str, str]:
     return {str(name): str(place) for name, place in rows}
 
 
-@pytest.mark.parametrize("major", [15, 17])
+@pytest.mark.parametrize("major", sorted({15, 17, USUAL}))
 def test_each_is_put_where_it_is_told(source: Server, room: Path, tmp_path: Path, major: int) -> None:
     """Into a folder that is there (such as a mount point) and one that is not, named by the old folder or by number."""
-    with two_spaces(major) if major != 15 else nullcontext(source) as server:
+    with two_spaces(major) if major != USUAL else nullcontext(source) as server:
         job = job_of(server, tmp_path / "backups", type="auto")
         backup(job)
-        if major == 17:
+        if major >= 17:
             ask(server.source("app"), "INSERT INTO far1 SELECT 7")
             assert backup(job).manifest.type == "incremental"  # type: ignore[union-attr]
         ((oid,),) = ask(server.source(), "SELECT oid FROM pg_tablespace WHERE spcname = 'space1'")

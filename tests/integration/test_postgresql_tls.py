@@ -46,7 +46,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
         "local all all trust\nhostnossl all keeper 127.0.0.1/32 reject\n"
         "hostssl all keeper 127.0.0.1/32 scram-sha-256\nhostssl replication keeper 127.0.0.1/32 scram-sha-256\n"
     )
-    with running(15, wal_level="replica") as server:
+    with running(wal_level="replica") as server:
         for path in own.issue(folder):
             shutil.copy(path, server.folder / path.name)
             (server.folder / path.name).chmod(0o600)

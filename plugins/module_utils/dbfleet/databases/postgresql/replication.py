@@ -128,7 +128,7 @@ def refusal(address: Address, said: str) -> SourceError:
             f"{place} does not let this role replicate: {words}",
             "a physical backup needs a line in pg_hba.conf whose database is the word replication",
         )
-    if "REPLICATION" in words or "replication role" in words or "walsender" in words:
+    if "REPLICATION" in words or "replication role" in words or "walsender" in words or "WAL sender" in words:
         return SourceError(f"{place} does not let this role replicate: {words}", ROLE_REMEDY)
     if "max_wal_senders" in words or "standby connections" in words:
         return SourceError(f"{place} has no connection for replication left: {words}", "raise max_wal_senders")
