@@ -7,7 +7,7 @@ SHELL := /bin/bash
 STATIC := lint types sanity
 CHECKS := unit integration versions regression windows mysql8 debian13 sidecar molecule
 
-.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine sid bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -54,7 +54,7 @@ mysql8: ## backups of MySQL 8.0, whose server and tools run under Wine
 	@scripts/dev/mysql8.sh
 
 debian13: ## MariaDB 11.8 and SQLite with the Python of Debian 13, in podman
-	@scripts/dev/debian13.sh
+	@scripts/dev/debian.sh 13
 
 sidecar: ## the container image with a scheduler, in podman
 	@scripts/dev/sidecar.sh
@@ -64,6 +64,9 @@ molecule: ## tests on a fleet of containers (SCENARIO=name for one)
 
 machine: ## a backup server on a kernel of its own: quotas, reboot (20 minutes, not part of test)
 	@scripts/dev/machine.sh
+
+sid: ## MySQL 9.7, PostgreSQL 18 and SQLite with Python 3.14, of Debian's next release (not part of test)
+	@scripts/dev/debian.sh sid
 
 bench: ## benchmarks
 	@scripts/dev/bench.sh

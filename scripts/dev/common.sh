@@ -54,6 +54,17 @@ need_command() {
   command -v "$1" >/dev/null 2>&1 || need_apt "$3" "$2"
 }
 
+# need_podman WHY: podman, and what its networks need.
+need_podman() {
+  local part
+  export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
+  for part in podman runc; do need_command $part $part "$1"; done
+  for part in netavark aardvark-dns; do # by which containers find each other by name
+    [ -x "/usr/lib/podman/$part" ] || need_apt "$1" "$part"
+  done
+  [ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "$1" iptables
+}
+
 # need_test_tools: databases and tools of requirements/apt-test.txt.
 need_test_tools() {
   local package command why
@@ -117,14 +128,15 @@ digest() {
 }
 
 # debian_image IMAGE SUITE PACKAGES WHAT [OPTION...]: make IMAGE with Debian's packages, so that no image registry is
-# needed. OPTIONs are those of `podman import`.
+# needed. OPTIONs are those of `podman import`. A mirror may be some weeks behind.
 debian_image() {
   local image=$1 suite=$2 packages=$3 what=$4 work
   shift 4
   need_command mmdebstrap mmdebstrap "builds $what"
   work=$(mktemp -d)
   say "building $image with Debian's packages: $what (once, one or two minutes)"
-  if ! { as_root mmdebstrap --quiet --variant=minbase "--include=$packages" "$suite" "$work/rootfs.tar" &&
+  if ! { as_root mmdebstrap --quiet --variant=minbase \
+    --aptopt='Acquire::Check-Valid-Until "false"' "--include=$packages" "$suite" "$work/rootfs.tar" &&
     podman import --quiet "$@" "$work/rootfs.tar" "$image" >/dev/null; }; then
     rm -rf -- "$work"
     die "$image could not be built"

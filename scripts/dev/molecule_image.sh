@@ -5,11 +5,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 default=localhost/dbfleet-systemd:bookworm
 image=${DBFLEET_TEST_IMAGE:-$default}
-export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
-
-for command in podman runc; do need_command $command $command "test hosts are containers"; done
-[ -x /usr/lib/podman/netavark ] || need_apt "the network of the test hosts" netavark
-[ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the test hosts" iptables
+need_podman "test hosts are containers"
 if podman image exists "$image"; then
   exit 0
 fi

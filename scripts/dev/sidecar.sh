@@ -7,12 +7,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/dev/venv.sh" dev
 "$ROOT/scripts/dev/pyz.sh"
-export CONTAINERS_CONF="${CONTAINERS_CONF:-$ROOT/.config/podman/containers.conf}"
-for command in podman runc; do need_command $command $command "the sidecar is a container"; done
-for library in netavark aardvark-dns; do
-  [ -x "/usr/lib/podman/$library" ] || need_apt "containers find each other by name" "$library"
-done
-[ -x /usr/sbin/iptables ] || [ -x /sbin/iptables ] || need_apt "the network of the containers" iptables
+need_podman "the sidecar is a container"
 
 packages=python3,zstd,tzdata,ca-certificates,mariadb-client,mariadb-server,python3-pymysql,postgresql-15,python3-psycopg2
 default=localhost/dbfleet-sidecar-base:bookworm-$(printf %s "$packages" | sha256sum | cut -c1-8)

@@ -25,7 +25,7 @@ IN_USE = 4 + 17  # the byte of a file's head that says that the server still wri
 
 
 def position(server: AnyServer) -> str:
-    ((file, offset, *_rest),) = server.ask("SHOW MASTER STATUS")
+    ((file, offset, *_rest),) = server.ask(server.log_status)
     return f"{file}:{offset}"
 
 
@@ -153,13 +153,13 @@ class BinlogConformance:
             made(job)
             wait_until_kept(job, source)
             wait_for_another_second(source)
-            source.ask("RESET MASTER")
+            source.ask(source.log_reset)
             lab.write(1)
             wait_until_kept(job, source)
             assert any("began anew" in line for line in told)
             assert len(status(job)["log_archive"]["backups"]) == 1  # up to where the old numbers ended
         wait_for_another_second(source)
-        source.ask("RESET MASTER")
+        source.ask(source.log_reset)
         lab.write(2, rows=300)
         made(job)
         with archiver(job) as told:

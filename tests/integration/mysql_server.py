@@ -39,6 +39,7 @@ class AnyServer:
 
     clients: tuple[str, str]  # the native client and the native dump tool
     dump_options: tuple[str, ...] = ()
+    log_status, log_reset = "SHOW MASTER STATUS", "RESET MASTER"
     port: int
     tools: str | None = None  # their folder, where it is not on the PATH
     scratch: str | None = None  # where trials are, when the engine cannot start a server of this kind itself

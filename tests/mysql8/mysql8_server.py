@@ -1,179 +1,45 @@
-"""MySQL 8.0 for tests: the server and its tools for Windows, under Wine.
+"""The servers of MySQL that these tests run with: for Windows, under Wine, unless ``TEST_MYSQL=native``.
 
-The engine knows nothing of Wine: it finds ``mysqldump`` and ``mysql`` in a folder, as it would on any host.
-What differs there is in the wrappers: the end of lines, and arguments that are not ASCII, which do not arrive.
+With that, they are those that are installed.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import signal
-import subprocess
-import tempfile
-import time
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
-import pymysql
-from mysql_server import AnyServer, free_port
+import pytest
+from mysql8_kinds import Mysql8
+from mysql8_native import NativeServer
+from mysql8_wine import WineServer
 
 from dbfleet.model import Compression, Job, Limits, ProofPolicy, Repository, Source
 
+__all__ = ["Mysql8"]
+
 PATIENT = Limits(lock_wait=60, min_free="0")  # tools start slowly under Wine
-BUILD = Path(__file__).parents[2] / "build" / "mysql8"
-PROGRAMS = BUILD / "package" / "server" / "bin"
-PREFIX = BUILD / "prefix"
-SETTINGS = """[mysqld]
-basedir=Z:{programs}
-datadir=Z:{folder}/data
-tmpdir=Z:{folder}
-port={port}
-bind-address=127.0.0.1
-mysqlx=0
-server_id=1
-gtid_mode=ON
-enforce_gtid_consistency=ON
-innodb_use_native_aio=0
-innodb_flush_method=normal
-innodb_buffer_pool_size=64M
-innodb_flush_log_at_trx_commit=0
-innodb_doublewrite=0
-sync_binlog=0
-event_scheduler=OFF
-lower_case_table_names={lower_case}
-"""
-WRAPPER = """#!/bin/bash
-set -o pipefail
-unset DISPLAY
-export WINEPREFIX={prefix} WINEDEBUG=-all LC_ALL=C.UTF-8
-program={program}
-# Text that a program for Windows writes ends every line with CR LF.
-lines() {{ LC_ALL=C sed 's/\\r$//'; }}
-{call}
-"""
-# A receiver of the log is ended from outside, and writes files.
-CALL_FOR_LONG = '[[ " $* " = *" --stop-never "* ]] && exec wine "$program" "$@"'
-# Once in thousands of starts Wine ends a program with status 1 before it does anything. It is started again, with the
-# same input; failures of the programs themselves are never silent.
-CALL = """said=$(mktemp {folder}/said-XXXXXX)
-input=/dev/null
-{keep_input}
-for attempt in 1 2 3; do
-  wine "$program" "$@" <"$input" 2>"$said.err" | lines | tee "$said"
-  code=${{PIPESTATUS[0]}}
-  [ "$code" = 1 ] && [ ! -s "$said" ] && [ ! -s "$said.err" ] || break
-done
-cat "$said.err" >&2
-exit "$code"
-"""
-KEEP_INPUT = 'input="$said.in"; cat >"$input"'
+KIND: type[Mysql8] = NativeServer if os.environ.get("TEST_MYSQL") == "native" else WineServer
+
+# Debian's packages of the one keep out those of the other.
+beside_mariadb = pytest.mark.skipif(shutil.which("mariadbd") is None, reason="no MariaDB beside this MySQL")
+
+_server: list[Mysql8] = []
 
 
-def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
-    return {**kept, "WINEPREFIX": str(PREFIX), "WINEDEBUG": "-all"}
-
-
-class Mysql8(AnyServer):
-    """A MySQL 8.0 with GTIDs and a binary log, whose data end with the test run."""
-
-    clients = ("mysql", "mysqldump")
-    readers = ("mysql",)  # of those, what reads its input
-    dump_options = ("--set-gtid-purged=OFF",)
-
-    def __init__(self, *, lower_case: int = 2, settings: str = "") -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mysql8-"))
-        self.port = free_port()
-        self.scratch = self.url("")
-        self._process: subprocess.Popen[bytes] | None = None
-        (self.folder / "my.ini").write_text(
-            SETTINGS.format(programs=PROGRAMS.parent, folder=self.folder, port=self.port, lower_case=lower_case)
-            + settings
-        )
-        self.tools = str(self.folder / "tools")
-        self._install_tools()
-        atexit.register(self.remove)
-        # initialisation does all its work, and then never ends
-        self._run("--initialize-insecure", until="Bootstrapping complete", also="Shutdown completed")
-        self.kill()
-        self.start()
-
-    def _install_tools(self) -> None:
-        Path(str(self.tools)).mkdir()
-        for name in (*self.clients, "mysqlbinlog"):
-            path = Path(str(self.tools)) / name
-            call = CALL.format(folder=self.folder, keep_input=KEEP_INPUT if name in self.readers else "")
-            if name == "mysqlbinlog":
-                call = f"{CALL_FOR_LONG}\n{call}"
-            path.write_text(WRAPPER.format(prefix=PREFIX, program=PROGRAMS / f"{name}.exe", call=call))
-            path.chmod(0o755)
-
-    def start(self) -> None:
-        self._run(until="ready for connections")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.connect().close()
-                return
-            except pymysql.Error:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-
-    def _run(self, *options: str, until: str, also: str = "") -> None:
-        """Start the server, and wait until its log says so."""
-        log = self.folder / "log"
-        with open(log, "wb") as output:
-            # its output must be a pipe, and nobody may wait for that pipe's end: helpers of Wine keep it open
-            pump = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=output, stderr=output)
-            self._process = subprocess.Popen(
-                ["wine", str(PROGRAMS / "mysqld.exe"), f"--defaults-file=Z:{self.folder}/my.ini", "--no-monitor"]
-                + ["--console", "--log-error-verbosity=3", *options],
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=pump.stdin,
-                stderr=pump.stdin,
-            )
-            assert pump.stdin is not None
-            pump.stdin.close()
-        deadline = time.monotonic() + 180
-        while True:
-            words = log.read_text(errors="replace")
-            if until in words and also in words:
-                return
-            assert self._process.poll() is None and time.monotonic() < deadline, words[-3000:]
-            time.sleep(0.1)
-
-    def kill(self) -> None:
-        """As a crash does."""
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.kill(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
-
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def native(self, tool: str, *arguments: str, stdin: bytes = b"") -> bytes:
-        assert all(argument.isascii() for argument in arguments), "Wine does not hand them on"
-        return super().native(tool, *arguments, stdin=stdin)
-
-
-_server: list[Any] = []
+def another(settings: str = "") -> Mysql8:
+    """A new server with ``settings`` of its own."""
+    return KIND(settings)
 
 
 def server() -> Mysql8:
     """The one server of this test process."""
     if not _server:
-        _server.append(Mysql8())
-    return _server[0]  # type: ignore[no-any-return]
+        _server.append(another())
+    return _server[0]
 
 
-def job_for(source: Source, tmp_path: Path, **more: Any) -> Job:
+def job_for(source: Source, tmp_path: Any, **more: Any) -> Job:
     """A patient job, whose artifacts are plain text."""
     proof = ProofPolicy(level="content")
     repository = Repository(str(tmp_path / "backups"))

@@ -14,6 +14,7 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "binlog_conformance")
 
+import mysql8_server  # noqa: E402
 from binlog_conformance import BinlogConformance, BinlogLab, position, wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
 from log_archivers import archiver  # noqa: E402
@@ -85,7 +86,7 @@ class Mysql8Lab(BinlogLab):
 class TestMysql8(BinlogConformance):
     @pytest.fixture
     def lab(self) -> Iterator[BinlogLab]:
-        server = Mysql8()
+        server = mysql8_server.another()
         try:
             server.script("", "CREATE DATABASE app")
             yield Mysql8Lab(server)
@@ -110,7 +111,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     folder = tmp_path_factory.mktemp("history")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DBFLEET_STATE_DIR", str(folder / "state"))
-        server = Mysql8(settings="event_scheduler=ON\n")
+        server = mysql8_server.another("event_scheduler=ON\n")
         try:
             server.script("", "CREATE DATABASE app")
             server.script("app", *TABLES)
@@ -124,6 +125,7 @@ def _history(server: Mysql8, job: Job) -> History:
     with archiver(job):
         server.script("app", "DELETE FROM items WHERE id = 1")  # before the backup: it is not to come twice
         made(job)
+        time.sleep(1)  # so that the second before the damage is none in which the backup was made
         for number, step in enumerate(STEPS):
             server.script("app", *step)
             if chance.random() < 0.3 or number == len(STEPS) - 2:
@@ -147,7 +149,7 @@ def test_the_log_is_kept_and_brings_a_server_to_a_moment(history: History) -> No
     targets = (target_of(position=history.position), target_of(gtid=history.gtid), Target("time", "", moment))
     for target in targets:
         assert target is not None
-        other = Mysql8(settings="event_scheduler=ON\n")
+        other = mysql8_server.another("event_scheduler=ON\n")
         try:
             report = restore(history.job, "latest", to=other.url(""), target=target)
             assert report.proven and report.recovered is not None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import threading
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,16 +18,18 @@ pytest.register_assert_rewrite("mysql_server")
 
 import mysql8_server  # noqa: E402
 import mysql_server  # noqa: E402
-from mysql8_server import Mysql8, job_for  # noqa: E402
+from mysql8_server import Mysql8, beside_mariadb, job_for  # noqa: E402
 from mysql_server import own_state  # noqa: E402
 
+from dbfleet.databases.mysql import snapshot  # noqa: E402
 from dbfleet.databases.mysql.address import address_of  # noqa: E402
-from dbfleet.databases.mysql.measure import measure_table  # noqa: E402
+from dbfleet.databases.mysql.measure import measure, measure_table  # noqa: E402
 from dbfleet.databases.mysql.server import Session  # noqa: E402
 from dbfleet.errors import SourceError, ToolError, UsageError  # noqa: E402
 from dbfleet.model import Job, Manifest, Source  # noqa: E402
 from dbfleet.operations.backup import backup  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
+from dbfleet.operations.verify import verify  # noqa: E402
 
 __all__ = ["own_state"]
 
@@ -88,7 +92,7 @@ def test_a_whole_server_with_its_accounts_and_roles(server: Mysql8, tmp_path: Pa
         " PASSWORD EXPIRE INTERVAL 9 DAY ACCOUNT LOCK COMMENT 'it''s'",
         f"GRANT reader, writer TO {people[0]} WITH ADMIN OPTION",
         f"SET DEFAULT ROLE reader TO {people[0]}",
-        "CREATE USER 'app'@'localhost' IDENTIFIED WITH mysql_native_password BY 'other'",
+        f"CREATE USER 'app'@'localhost' IDENTIFIED WITH {server.authentication} BY 'other'",
         "GRANT EXECUTE ON PROCEDURE whole.nothing TO app@localhost",
         "GRANT BACKUP_ADMIN ON *.* TO app@localhost WITH GRANT OPTION",
     )
@@ -163,6 +167,7 @@ def test_who_alters_a_table_waits_for_the_backup(server: Mysql8, database: str, 
     assert waiting and server.ask("SELECT more FROM items WHERE id = 1", database) == [(None,)]
 
 
+@beside_mariadb
 def test_mariadbs_tools_are_never_used_on_it(server: Mysql8, database: str, job: Job, tmp_path: Path) -> None:
     for tools in (None, "/usr/bin"):
         with pytest.raises(ToolError, match=r"not the tool of MySQL|not installed") as caught:
@@ -171,6 +176,7 @@ def test_mariadbs_tools_are_never_used_on_it(server: Mysql8, database: str, job:
     assert not (tmp_path / "backups").exists()
 
 
+@beside_mariadb
 def test_one_flavour_is_not_restored_to_the_other(server: Mysql8, database: str, job: Job, tmp_path: Path) -> None:
     maria = mysql_server.server()
     manifest = made(job)
@@ -179,6 +185,35 @@ def test_one_flavour_is_not_restored_to_the_other(server: Mysql8, database: str,
     assert f"{database}_there" not in maria.databases()
 
 
+def test_a_proof_by_md5_needs_a_component_of_newer_servers(
+    server: Mysql8, database: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MySQL has no MD5 from 9.6 on; backups from before SHA-256 are proven by it."""
+    gone = tuple(map(int, server.ask("SELECT version()")[0][0].split(".")[:2])) >= (9, 6)
+    hashing = "COMPONENT 'file://component_classic_hashing'"
+    with monkeypatch.context() as before:
+        before.setattr(snapshot, "measure", partial(measure, hash_name="md5"))
+        if gone:
+            server.ask(f"INSTALL {hashing}")
+        manifest = made(job)
+    if gone:
+        server.ask(f"UNINSTALL {hashing}")
+        with pytest.raises(SourceError, match="proven by MD5, which this server does not have") as caught:
+            restore(job, manifest.id, to=server.url(f"{database}_back"))
+        assert f"INSTALL {hashing}" in caught.value.remedy
+        assert f"{database}_back" not in server.databases()
+        server.ask(f"INSTALL {hashing}")
+    try:
+        assert restore(job, manifest.id, to=server.url(f"{database}_back")).proven
+    finally:
+        if gone:
+            server.ask(f"UNINSTALL {hashing}")
+    if server.scratch is None:  # a server of our own knows it
+        (result,) = verify(job, manifest.id, "restore")
+        assert result.ok, result.findings
+
+
+@beside_mariadb
 def test_the_same_rows_have_the_same_proof_on_both(server: Mysql8, database: str) -> None:
     maria = mysql_server.server()
     maria.ask(f"CREATE OR REPLACE DATABASE {database}")
@@ -198,7 +233,7 @@ def test_the_same_rows_have_the_same_proof_on_both(server: Mysql8, database: str
     proofs = []
     for one in (server, maria):
         with Session(address_of(Source(one.url(database)))) as session:
-            proofs.append(measure_table(session, database, "same", content=True))
+            proofs.append(measure_table(session, database, "same", "sha256"))
     assert proofs[0] == proofs[1] and proofs[0].rows == 2
 
 
@@ -209,7 +244,8 @@ def test_the_commands_of_the_manifest_restore_it_by_hand(
     options = tmp_path / "my.cnf"
     options.write_text(f"[client]\nhost=127.0.0.1\nport={server.port}\nprotocol=tcp\nuser=root\n")
     server.ask("DROP DATABASE IF EXISTS restored")
+    mysql = f"{server.tools}/mysql" if server.tools else shutil.which("mysql")
     for command in manifest.restore_with:
-        script = f'mysql() {{ "{server.tools}/mysql" --defaults-file={options} "$@"; }}\n{command}'
+        script = f'mysql() {{ "{mysql}" --defaults-file={options} "$@"; }}\n{command}'
         subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=job.repository.url, check=True, timeout=300)
     assert mysql_server.content(server, "restored") == mysql_server.content(server, database)

@@ -9,7 +9,8 @@ import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_tls")
 
-from mysql8_server import Mysql8, job_for  # noqa: E402
+import mysql8_server  # noqa: E402
+from mysql8_server import KIND, job_for  # noqa: E402
 from mysql_server import own_state  # noqa: E402
 from mysql_tls import certificates, check_tls  # noqa: E402
 
@@ -18,7 +19,8 @@ __all__ = ["own_state"]
 
 def test_tls_and_who_the_server_is(tmp_path: Path) -> None:
     with certificates() as files:
-        server = Mysql8(settings=f"ssl_cert=Z:{files.certificate}\nssl_key=Z:{files.key}\nssl_ca=Z:{files.authority}\n")
+        settings = {"ssl_cert": files.certificate, "ssl_key": files.key, "ssl_ca": files.authority}
+        server = mysql8_server.another("".join(f"{name}={KIND.path(file)}\n" for name, file in settings.items()))
         try:
             server.ask("CREATE DATABASE app")
             server.script("app", "CREATE TABLE items(id INT PRIMARY KEY, t TEXT)", "INSERT INTO items VALUES(1, 'x')")
