@@ -303,3 +303,18 @@ def test_tls_and_who_the_server_is(tmp_path: Path) -> None:
             check_tls(server, job_of(server.url("app"), tmp_path / "backups", limits=PATIENT), files)
         finally:
             server.remove()
+
+
+def test_no_login_is_sent_to_a_server_that_is_to_have_tls_and_has_none(server: Server, database: str) -> None:
+    """A driver before 1.2 would go on without, as would whoever stands between let it."""
+    server.ask("CREATE OR REPLACE USER careful@localhost IDENTIFIED BY 'secret'")
+    server.ask("GRANT ALL ON *.* TO careful@localhost")
+    for mode in ("required", "verify_ca", "verify_identity"):
+        with pytest.raises(SourceError, match="the server offers no TLS") as caught:
+            Session(address_of(Source(f"mysql://careful:wrong@127.0.0.1:{server.port}/{database}?ssl_mode={mode}")))
+        assert "ssl_mode=preferred" in caught.value.remedy
+    for mode in ("disabled", "preferred"):
+        Session(
+            address_of(Source(f"mysql://careful:secret@127.0.0.1:{server.port}/{database}?ssl_mode={mode}"))
+        ).close()
+    assert "Access denied" not in (server.folder / "output").read_text()

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import ssl
 import stat
 from pathlib import Path
+from typing import Any, Optional
 
 import pytest
 
 from dbfleet.databases.mysql.address import address_of, write_option_file
+from dbfleet.databases.mysql.driver import tls_options
 from dbfleet.databases.mysql.server import quoted, version_of
-from dbfleet.errors import KeyMaterialError, UsageError
+from dbfleet.errors import KeyMaterialError, SourceError, UsageError
 from dbfleet.model import Source
 
 
@@ -67,8 +70,41 @@ def test_names_are_data() -> None:
     assert quoted("a`b") == "`a``b`"
 
 
-def test_a_socket_needs_no_tls_unless_it_is_asked_for() -> None:
-    socket = "mysql://u@localhost/app?unix_socket=/run/s"
-    assert address_of(Source(socket)).driver_options()["ssl_disabled"] is True
-    assert "ssl_disabled" not in address_of(Source(f"{socket}&ssl_mode=required")).driver_options()
-    assert "ssl_disabled" not in address_of(Source("mysql://u@db1/app")).driver_options()
+SOCKET = "mysql://u@localhost/app?unix_socket=/run/s"
+TCP = "mysql://u@db1/app"
+
+
+@pytest.mark.parametrize(
+    ("url", "before_1", "before_1_2", "newer"),
+    [
+        (TCP, None, None, None),
+        (f"{TCP}?ssl_mode=disabled", None, "off", "off"),
+        (SOCKET, None, "off", "off"),  # it needs none unless it is asked for
+        (f"{TCP}?ssl_mode=preferred", "any", "any", None),
+        (f"{SOCKET}&ssl_mode=required", "any", "any", "any"),
+        (f"{TCP}?ssl_mode=required", "any", "any", "any"),
+        (f"{TCP}?ssl_mode=verify_ca", "authority", "authority", "authority"),
+        (f"{TCP}?ssl_mode=verify_identity", "name", "name", "name"),
+    ],
+)
+def test_tls_is_what_the_url_says_whatever_the_driver(
+    url: str, before_1: Optional[str], before_1_2: Optional[str], newer: Optional[str]
+) -> None:
+    for version, expected in (((0, 10), before_1), ((1, 0), before_1_2), ((1, 1), before_1_2), ((1, 2), newer)):
+        assert _shown(tls_options(address_of(Source(url)), "it", version)) == expected
+
+
+def _shown(options: dict[str, Any]) -> Optional[str]:
+    """How much the driver is told to check of a server."""
+    if not options:
+        return None
+    if "ssl_disabled" in options:
+        return "off"
+    context = options["ssl"]
+    checked = context.verify_mode != ssl.CERT_NONE
+    return {(False, False): "any", (True, False): "authority", (True, True): "name"}[checked, context.check_hostname]
+
+
+def test_files_of_tls_that_are_of_no_use_are_told(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=f"ssl_ca={tmp_path}/none"):
+        tls_options(address_of(Source(f"{TCP}?ssl_ca={tmp_path}/none")), "it", (1, 1))

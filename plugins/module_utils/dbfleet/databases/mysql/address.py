@@ -56,7 +56,7 @@ class Address:
         return f"mysql://{user}@{self.host}:{self.port}/{quote(self.database, safe='')}{query}"
 
     def driver_options(self) -> dict[str, Any]:
-        """What PyMySQL's ``connect`` takes."""
+        """What PyMySQL takes to find the server and log in."""
         options: dict[str, Any] = {"user": self.user, "password": self.password.encode()}
         if self.socket:
             options["unix_socket"] = self.socket
@@ -64,16 +64,17 @@ class Address:
             options.update(host=self.host, port=self.port)
         if self.database:
             options["database"] = self.database
-        if self.tls_mode == "disabled" or (self.socket and not self.tls_mode and not self.tls_files):
-            options["ssl_disabled"] = True  # through a socket the driver would read all authorities and need none
-        elif self.tls_mode or self.tls_files:
-            files = dict(self.tls_files)
-            options.update({key: files[key] for key in TLS_FILES if key in files})
-            options["ssl_verify_cert"] = self.verifies()
-            options["ssl_verify_identity"] = self.tls_mode == "verify_identity"
-            if not files:
-                options["ssl"] = {"check_hostname": False, "verify_mode": "none"}
         return options
+
+    @property
+    def without_tls(self) -> bool:
+        """Whether there is to be none. Through a socket the driver would read all authorities, and need none."""
+        return self.tls_mode == "disabled" or bool(self.socket and not self.tls_mode and not self.tls_files)
+
+    @property
+    def requires_tls(self) -> bool:
+        """Whether nobody may log in without it."""
+        return not self.without_tls and (self.tls_mode not in (None, "preferred") or bool(self.tls_files))
 
     def verifies(self) -> bool:
         """Whether the server's certificate is checked."""

@@ -8,8 +8,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
-from ...errors import DbfleetError, ToolError
+from ...errors import DbfleetError
 from .address import Address
+from .driver import connect
 from .faults import server_errors
 
 CONNECT_TIMEOUT = 20
@@ -59,23 +60,11 @@ class Session:
     """One connection, used by one thread at a time."""
 
     def __init__(self, address: Address, *, lock_wait: Optional[int] = None) -> None:
-        try:
-            import pymysql
-            from pymysql.converters import encoders
-        except ImportError:
-            raise ToolError(
-                "MySQL and MariaDB need the Python package PyMySQL, which is not installed",
-                "install python3-pymysql, or pip install PyMySQL",
-            ) from None
         self.address = address
         self.what = f"database {address.database!r} at {address.place()}" if address.database else address.place()
         with server_errors(self.what):
-            self._connection: Any = pymysql.connect(
-                charset="utf8mb4",
-                autocommit=True,
-                connect_timeout=CONNECT_TIMEOUT,
-                conv=dict(encoders),  # values of answers stay the text that the server writes
-                **address.driver_options(),
+            self._connection: Any = connect(
+                address, self.what, charset="utf8mb4", autocommit=True, connect_timeout=CONNECT_TIMEOUT
             )
             self.run(SESSION)
             if lock_wait is not None:
