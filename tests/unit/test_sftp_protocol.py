@@ -67,6 +67,25 @@ def test_extensions_are_read_from_the_greeting() -> None:
     assert Protocol(FakeChannel(lambda body: None, greeting), "x").extensions == {"fsync@openssh.com": "1"}
 
 
+def test_what_a_server_offers_and_denies_is_done_another_way() -> None:
+    """OpenSSH before 8.6 greets with extensions that its -P denies."""
+    offered = (p.POSIX_RENAME, p.FSYNC, p.STATVFS, p.LIMITS)
+    greeting = struct.pack(">BI", p.VERSION, 3) + b"".join(p.text(one.encode()) + p.text(b"1") for one in offered)
+    asked: list[int] = []
+
+    def answer(body: bytes) -> bytes:
+        asked.append(body[0])
+        return reply(body, p.STATUS, status(p.PERMISSION_DENIED if body[0] == p.EXTENDED else p.OK))
+
+    line = Protocol(FakeChannel(answer, p.text(greeting)), "x")
+    for _again in range(2):
+        line.move("/a", "/b")
+        line.fsync(b"handle")
+        assert line.room("/") is None
+    assert asked == [p.EXTENDED] * 2 + [p.RENAME] + [p.EXTENDED] * 2 + [p.RENAME]
+    assert line.extensions == {}
+
+
 @pytest.mark.parametrize(
     "greeting", [b"", p.text(b"\x02\0\0\0\x02"), p.text(b"SSH-2.0-x"), b"This account is not available.\n"]
 )

@@ -36,7 +36,7 @@ def _is_full(protocol: Protocol, path: str) -> bool:
     while True:
         try:
             room = protocol.room(path)
-            return room.free < FULL or room.files == 0
+            return room is not None and (room.free < FULL or room.files == 0)
         except StatusError:
             parent = path.rpartition("/")[0]
             if not parent or parent == path:

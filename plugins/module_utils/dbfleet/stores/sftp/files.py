@@ -14,7 +14,6 @@ from .packets import (
     DATA,
     EOF,
     FSETSTAT,
-    FSYNC,
     HAS_MODE,
     READ,
     WRITE,
@@ -71,8 +70,7 @@ class SftpUpload(Upload):
         handle = self._open_handle()
         self._settle(0)
         try:
-            if FSYNC in self._line.extensions:
-                self._line.fsync(handle)
+            self._line.fsync(handle)
             self._line.close_handle(handle)
         except StatusError as error:
             raise fault(self._line, error, self._temporary, "write") from error

@@ -37,6 +37,7 @@ from .packets import (
     OK,
     OPEN,
     OPENDIR,
+    PERMISSION_DENIED,
     POSIX_RENAME,
     READ,
     READDIR,
@@ -94,8 +95,9 @@ class Protocol:
         self._greeted = True
         threading.Thread(target=self._listen, name="sftp-answers", daemon=True).start()
         self.longest_read = self.longest_write = SAFE_PIECE
-        if LIMITS in self.extensions:
-            _packet, most_read, most_write, _handles = unpack(">4Q", self._extended(LIMITS), 0)
+        limits = self._offered(LIMITS, EXTENDED_REPLY)
+        if limits is not None:
+            _packet, most_read, most_write, _handles = unpack(">4Q", limits, 0)
             self.longest_read = min(most_read or SAFE_PIECE, LONGEST_PIECE)
             self.longest_write = min(most_write or SAFE_PIECE, LONGEST_PIECE)
 
@@ -174,22 +176,23 @@ class Protocol:
 
     def move(self, old: str, new: str) -> None:
         """Give a file a name that nobody else would take; needs no room, unlike OpenSSH's own ``rename``."""
-        if POSIX_RENAME in self.extensions:
-            self.done(self.ask(EXTENDED, text(POSIX_RENAME.encode()), name(old), name(new)))
-        else:
+        if self._offered(POSIX_RENAME, STATUS, name(old), name(new)) is None:
             self.rename(old, new)
 
     def fsync(self, handle: bytes) -> None:
-        """Every byte of a file, or the names in a folder, to the server's disk."""
+        """Every byte of a file, or the names in a folder, to the server's disk, where it offers that."""
         self._flushes += 1
         try:
-            self.done(self.ask(EXTENDED, text(FSYNC.encode()), text(handle)))
+            self._offered(FSYNC, STATUS, text(handle))
         finally:
             self._flushes -= 1
 
-    def room(self, path: str) -> Room:
-        """Of the file system that holds ``path``."""
-        numbers = unpack(">11Q", self._extended(STATVFS, name(path)), 0)
+    def room(self, path: str) -> Optional[Room]:
+        """Of the file system that holds ``path``; ``None`` where the server does not tell."""
+        told = self._offered(STATVFS, EXTENDED_REPLY, name(path))
+        if told is None:
+            return None
+        numbers = unpack(">11Q", told, 0)
         return Room(numbers[4] * numbers[1], numbers[2] * numbers[1], numbers[7] if numbers[5] else 1)
 
     def folder(self, path: str) -> Iterator[tuple[str, Attributes]]:
@@ -254,8 +257,17 @@ class Protocol:
         if time.monotonic() - max(asked, self._heard) >= patience:
             raise self._fail(f"it has been silent for {patience:g} seconds")
 
-    def _extended(self, which: str, *fields: bytes) -> memoryview:
-        return self.wait(self.ask(EXTENDED, text(which.encode()), *fields), EXTENDED_REPLY)
+    def _offered(self, extension: str, wanted: int, *fields: bytes) -> Optional[memoryview]:
+        """The answer to a request of an ``extension``; ``None`` where the server does not offer or denies it."""
+        if extension not in self.extensions:
+            return None
+        try:
+            return self.wait(self.ask(EXTENDED, text(extension.encode()), *fields), wanted)
+        except StatusError as error:
+            if error.code != PERMISSION_DENIED:
+                raise
+            self.extensions.pop(extension, None)  # OpenSSH before 8.6 offers also what its own -P denies
+            return None
 
     # --- packets ---
 

@@ -30,7 +30,6 @@ from .packets import (
     FSYNC,
     NO_SUCH_FILE,
     PERMISSION_DENIED,
-    STATVFS,
     Attributes,
     StatusError,
 )
@@ -210,13 +209,11 @@ class SftpStore(Store):
     def free_bytes(self) -> Optional[tuple[int, int]]:
         """``(free, total)`` bytes of the file system that holds the root, or will; ``None`` if the server is silent."""
         line = self._line()
-        if STATVFS not in line.extensions:
-            return None
         path = self.path
         while True:
             try:
                 room = line.room(path)
-                return room.free, room.total
+                return None if room is None else (room.free, room.total)
             except StatusError as error:
                 parent = parent_of(path)
                 if error.code != NO_SUCH_FILE or parent == path:
