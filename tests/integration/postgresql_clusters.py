@@ -84,7 +84,8 @@ def by_hand(server: Server, manifest: Manifest, repository: Path, folder: Path) 
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, ""), (manifest.restore_with, done.stderr)
+    said = [line for line in done.stderr.splitlines() if "lone zero block" not in line]  # pg_basebackup 13 and 14
+    assert (done.returncode, said) == (0, []), (manifest.restore_with, said)
     return folder / "restored"
 
 

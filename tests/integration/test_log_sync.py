@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from log_archivers import archiver, shelf_of
 from postgresql_clusters import cluster, content, started
-from postgresql_logs import KEEPS, SMALL, log_job, wait_until_kept, wal_of, write_log
+from postgresql_logs import KEEPS, SMALL, log_job, switched, wait_until_kept, wal_of, write_log
 from postgresql_server import Server, ask, own_state, wait_until
 from rooms import room
 
@@ -39,9 +39,9 @@ def at(job: Job, repository: Path) -> Job:
 def pushed(job: Job, server: Server, number: int) -> str:
     """A finished file of log in the archive; its name."""
     write_log(server, number, rows=50)
-    ((name,),) = ask(server.source(), "SELECT pg_walfile_name(pg_switch_wal() - 1)")
+    name = switched(server)
     push(job, str(wal_of(server) / name))
-    return str(name)
+    return name
 
 
 def content_of(folder: Path) -> dict[str, bytes]:

@@ -71,6 +71,13 @@ def test_a_whole_backup_is_good_in_pieces_of_any_size(piece: int) -> None:
     assert reader.manifest_bytes == manifest_bytes()
 
 
+def test_pg_basebackup_before_15_does_not_pad_the_manifest_that_it_puts_last() -> None:
+    data = tar(whole()).rstrip(b"\0") + bytes(1024)
+    assert len(data) % 512 and read(data).check(SYSTEM).timeline == 1
+    with pytest.raises(DamagedError, match="ends in the middle"):
+        read(data[: -len(data) % 512 - 1024]).check(SYSTEM)  # without a whole block of zeros
+
+
 @pytest.mark.parametrize("number", [32, 33, 34])
 def test_every_file_of_the_log_is_needed(number: int) -> None:
     members = whole()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,19 @@ def test_words_of_tools_become_one_reason() -> None:
     assert reason(words) == "query failed: ERROR:  permission denied / pg_dump: detail: Query was: LOCK TABLE x"
     assert reason("") == "it gave no reason"
     assert Tool("pg_dump", "18beta1").major == 18
+
+
+@pytest.mark.parametrize(
+    ("tool", "narrow", "superuser", "expected"),
+    [
+        (13, False, "admin", "admin"),
+        (14, False, "", "postgres"),  # a backup that does not tell
+        (15, False, "admin", ""),  # pg_dump says it by itself
+        (13, True, "admin", ""),
+    ],
+)
+def test_old_dumps_do_not_say_whose_the_schema_public_is(
+    tool: int, narrow: bool, superuser: str, expected: str
+) -> None:
+    made = replace(preamble(), server=13, tool=tool, narrow=narrow, superuser=superuser, roles={"postgres": ()})
+    assert made.owner_of_public == expected

@@ -91,6 +91,18 @@ class Preamble:
     search_path: str = ""
     narrow: bool = False
     main: bool = True  # the one in which the job's queries are asked
+    superuser: str = ""  # the server's first, who owns what initdb made
+
+    @property
+    def owner_of_public(self) -> str:
+        """Whose the schema ``public`` is where the dump does not say it; empty where it does.
+
+        Before 15 initdb gives it to the first superuser (release notes of 15), and pg_dump says nothing of a schema
+        that is as initdb made it.
+        """
+        if self.tool >= 15 or self.narrow:
+            return ""
+        return self.superuser or ("postgres" if "postgres" in self.roles else "")  # older backups do not tell
 
     def encode(self) -> bytes:
         """The file: a first line for us, then SQL for ``psql``."""
@@ -166,6 +178,7 @@ def read_preamble(
         role: tuple(word for word, has in zip(ATTRIBUTES.values(), flags) if has)
         for role, *flags in connection.rows(ROLES, {"oid": oid})
     }
+    ((superuser,),) = connection.rows("SELECT rolname FROM pg_catalog.pg_roles WHERE oid = 10")
     extensions = connection.rows("SELECT extname FROM pg_catalog.pg_extension ORDER BY 1") if not narrow else []
     return Preamble(
         database=connection.database,
@@ -190,6 +203,7 @@ def read_preamble(
         search_path=search_path,
         narrow=narrow,
         main=main,
+        superuser=superuser,
     )
 
 
