@@ -26,6 +26,14 @@ def test_a_moment_with_a_zone_is_read_without_a_word(text: str) -> None:
     assert read_time(text) == (MOMENT, ())
 
 
+@pytest.mark.parametrize(
+    "text", ["2025-08-23 10:30:00.25+00", "2025-08-23 12:30:00.250000123+0200", "2025-08-23T10:30:00.25 UTC"]
+)
+def test_parts_of_a_second_have_any_number_of_digits(text: str) -> None:
+    """PostgreSQL writes no zeros at their end, and other programs write nanoseconds."""
+    assert read_time(text) == (MOMENT.replace(microsecond=250_000), ())
+
+
 def test_a_moment_without_a_zone_is_utc_and_says_so() -> None:
     moment, notes = read_time("2025-08-23 10:30:00.000")
     assert moment == MOMENT and "read as UTC" in notes[0]

@@ -101,7 +101,9 @@ def read_time(text: str) -> tuple[datetime, tuple[str, ...]]:
     any: then it is UTC. Raises ``UsageError``.
     """
     written = re.sub(r"[zZ]$", "+00:00", text.strip())
-    written = re.sub(r"([+-]\d\d)$", r"\1:00", written) if "T" in written or ":" in written else written
+    if "T" in written or ":" in written:  # as Python before 3.11 wants it
+        written = re.sub(r"([+-]\d\d):?(\d\d)?$", lambda found: f"{found[1]}:{found[2] or '00'}", written)
+        written = re.sub(r"\.(\d{1,6})\d*", lambda found: f".{found[1]:0<6}", written)
     zone: Optional[str] = None
     named = re.fullmatch(r"(.*\d) +([A-Za-z][A-Za-z0-9_+/-]*)", written)
     if named:
