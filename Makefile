@@ -7,7 +7,7 @@ SHELL := /bin/bash
 STATIC := lint types sanity
 CHECKS := unit integration versions regression windows mysql8 debian13 sidecar molecule
 
-.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine sid bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine debian11 sid bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -64,6 +64,9 @@ molecule: ## tests on a fleet of containers (SCENARIO=name for one)
 
 machine: ## a backup server on a kernel of its own: quotas, reboot (20 minutes, not part of test)
 	@scripts/dev/machine.sh
+
+debian11: ## Python 3.9, SQLite 3.34, PostgreSQL 13 and OpenSSH 8.4, of Debian 11 (not part of test)
+	@scripts/dev/debian.sh 11
 
 sid: ## MySQL 9.7, PostgreSQL 18 and SQLite with Python 3.14, of Debian's next release (not part of test)
 	@scripts/dev/debian.sh sid

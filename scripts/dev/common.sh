@@ -128,7 +128,8 @@ digest() {
 }
 
 # debian_image IMAGE SUITE PACKAGES WHAT [OPTION...]: make IMAGE with Debian's packages, so that no image registry is
-# needed. OPTIONs are those of `podman import`. A mirror may be some weeks behind.
+# needed. OPTIONs are those of `podman import`. A mirror may be some weeks behind. MIRROR
+# names one, from which alone packages are taken, without Debian's updates.
 debian_image() {
   local image=$1 suite=$2 packages=$3 what=$4 work
   shift 4
@@ -136,7 +137,7 @@ debian_image() {
   work=$(mktemp -d)
   say "building $image with Debian's packages: $what (once, one or two minutes)"
   if ! { as_root mmdebstrap --quiet --variant=minbase \
-    --aptopt='Acquire::Check-Valid-Until "false"' "--include=$packages" "$suite" "$work/rootfs.tar" &&
+    --aptopt='Acquire::Check-Valid-Until "false"' "--include=$packages" "$suite" "$work/rootfs.tar" ${MIRROR:+"$MIRROR"} &&
     podman import --quiet "$@" "$work/rootfs.tar" "$image" >/dev/null; }; then
     rm -rf -- "$work"
     die "$image could not be built"

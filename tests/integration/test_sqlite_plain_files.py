@@ -186,7 +186,7 @@ def test_statements_may_share_a_line_and_hold_anything(plain: tuple[Path, Job], 
         "\ufeff-- a comment; with a semicolon\r\nCREATE TABLE t(a); INSERT INTO t VALUES('x;''y'); /* ; */ "
         "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT 1; SELECT ';'; END; INSERT INTO t VALUES('\r\n--');\n\n;;"
     )
-    (folder / "x.sql").write_text(text, newline="")
+    (folder / "x.sql").write_bytes(text.encode())
     restore(job, str(folder / "x.sql"))
     assert ask(tmp_path / "target.db", "SELECT a FROM t") == [("x;'y",), ("\r\n--",)]
 
