@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +13,7 @@ from typing import Any
 
 import pymysql
 from conformance_jobs import made
-from mysql_server import LEDGER, USER, Server, content, free_port
+from mysql_server import LEDGER, USER, LocalServer, Server, content
 from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
@@ -83,16 +82,9 @@ class Restored(Server):
     """A server on a data directory that is there already."""
 
     def __init__(self, data: Path) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mariadb-"))
-        self.folder.chmod(0o755)
-        self.port = free_port()
+        LocalServer.__init__(self, "mariadb")  # without data of its own
         self.settings = (f"--datadir={data}", "--skip-log-bin")
         self.socket = str(self.folder / "s")
-        self._process = None
-        self._as = {}
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, USER, USER)
-            self._as = {"user": USER, "group": USER, "extra_groups": []}
         try:
             self.start()
         except BaseException:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 import pymysql
 import pytest
+from waiting import wait_until
 
 from dbfleet.model import Job, Limits, ProofPolicy, Repository, Source
 
@@ -51,6 +52,14 @@ class AnyServer:
     def kill(self) -> None:
         """As a crash does."""
         raise NotImplementedError
+
+    def answers(self) -> bool:
+        """Whether it lets us in."""
+        try:
+            self.connect().close()
+        except pymysql.Error:
+            return False
+        return True
 
     def connect(self, database: str | None = None, **options: Any) -> Any:
         return pymysql.connect(**{"user": "root", "autocommit": True, "database": database, **self.at(), **options})
@@ -102,23 +111,70 @@ class AnyServer:
         return self.native(self.clients[1], *arguments, *self.dump_options, "--", database)
 
 
-class Server(AnyServer):
-    """A MariaDB server: own data, port and socket."""
+class LocalServer(AnyServer):
+    """A process of this host, with a folder and a port of its own; as root it runs as ``USER``."""
 
-    clients = ("mariadb", "mariadb-dump")
+    patience = 60  # seconds in which it must answer
 
-    def __init__(self, *options: str) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="dbfleet-test-mariadb-"))
+    def __init__(self, name: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"dbfleet-test-{name}-"))
         self.folder.chmod(0o755)
         self.port = free_port()
-        self.settings = options
-        self.socket = str(self.folder / "s")
         self._process: subprocess.Popen[bytes] | None = None
-        self._as = {}
+        self._as: dict[str, Any] = {}
         if os.geteuid() == 0:
             account = pwd.getpwnam(USER)
             os.chown(self.folder, account.pw_uid, account.pw_gid)
             self._as = {"user": USER, "group": account.pw_gid, "extra_groups": []}
+
+    def command(self) -> list[str]:
+        """What runs it."""
+        raise NotImplementedError
+
+    def run(self, *options: str) -> subprocess.Popen[bytes]:
+        """Its program with more ``options``; what it says goes into a file of its folder."""
+        with open(self.folder / "output", "ab") as output:
+            return subprocess.Popen(
+                [*self.command(), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                **self._as,
+            )
+
+    def start(self) -> None:
+        self._process = self.run()
+        wait_until(self._is_up, self.patience)
+
+    def _is_up(self) -> bool:
+        if self.answers():
+            return True
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "output").read_text()[-2000:]
+        return False
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        """End it, and remove what it holds."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Server(LocalServer):
+    """A MariaDB server: own data, port and socket."""
+
+    clients = ("mariadb", "mariadb-dump")
+    patience = 30
+
+    def __init__(self, *options: str) -> None:
+        super().__init__("mariadb")
+        self.settings = options
+        self.socket = str(self.folder / "s")
         subprocess.run(
             [
                 "mariadb-install-db",
@@ -136,49 +192,22 @@ class Server(AnyServer):
         self.start()
         atexit.register(self.remove)
 
-    def start(self) -> None:
-        with open(self.folder / "output", "ab") as output:
-            self._process = subprocess.Popen(
-                [
-                    shutil.which("mariadbd") or "/usr/sbin/mariadbd",
-                    "--no-defaults",
-                    f"--datadir={self.folder / 'data'}",
-                    f"--tmpdir={self.folder}",
-                    f"--socket={self.socket}",
-                    f"--port={self.port}",
-                    "--bind-address=127.0.0.1",
-                    f"--pid-file={self.folder / 'pid'}",
-                    f"--log-bin={self.folder / 'data' / 'binlog'}",
-                    "--server-id=1",
-                    "--innodb-flush-log-at-trx-commit=0",
-                    "--innodb-buffer-pool-size=128M",
-                    *self.settings,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                **self._as,
-            )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.connect().close()
-                return
-            except pymysql.Error:
-                assert self._process.poll() is None, (self.folder / "output").read_text()[-2000:]
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-
-    def kill(self) -> None:
-        """As a crash does."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def remove(self) -> None:
-        self.kill()
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def command(self) -> list[str]:
+        return [
+            shutil.which("mariadbd") or "/usr/sbin/mariadbd",
+            "--no-defaults",
+            f"--datadir={self.folder / 'data'}",
+            f"--tmpdir={self.folder}",
+            f"--socket={self.socket}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--pid-file={self.folder / 'pid'}",
+            f"--log-bin={self.folder / 'data' / 'binlog'}",
+            "--server-id=1",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=128M",
+            *self.settings,
+        ]
 
     def at(self) -> dict[str, Any]:
         return {"unix_socket": self.socket}

@@ -84,8 +84,10 @@ def by_hand(server: Server, manifest: Manifest, repository: Path, folder: Path) 
         text=True,
         check=False,
     )
-    said = [line for line in done.stderr.splitlines() if "lone zero block" not in line]  # pg_basebackup 13 and 14
-    assert (done.returncode, said) == (0, []), (manifest.restore_with, said)
+    said = done.stderr
+    if server.major < 15:  # whose pg_basebackup does not pad its last member
+        said = "".join(line for line in said.splitlines(keepends=True) if "lone zero block" not in line)
+    assert (done.returncode, said) == (0, ""), (manifest.restore_with, done.stderr)
     return folder / "restored"
 
 

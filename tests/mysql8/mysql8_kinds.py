@@ -6,6 +6,20 @@ from pathlib import Path
 
 from mysql_server import AnyServer
 
+SETTINGS = """[mysqld]
+port={port}
+bind-address=127.0.0.1
+mysqlx=0
+server_id=1
+gtid_mode=ON
+enforce_gtid_consistency=ON
+innodb_buffer_pool_size=64M
+innodb_flush_log_at_trx_commit=0
+innodb_doublewrite=0
+sync_binlog=0
+event_scheduler=OFF
+"""
+
 
 class Mysql8(AnyServer):
     """A MySQL from 8.0 on with GTIDs and a binary log, whose data end with the test run."""

@@ -16,30 +16,18 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-import pymysql
-from mysql8_kinds import Mysql8
+from mysql8_kinds import SETTINGS, Mysql8
 from mysql_server import free_port
+from waiting import wait_until
 
 BUILD = Path(__file__).parents[2] / "build" / "mysql8"
 PROGRAMS = BUILD / "package" / "server" / "bin"
 PREFIX = BUILD / "prefix"
-SETTINGS = """[mysqld]
-basedir=Z:{programs}
+OWN_SETTINGS = """basedir=Z:{programs}
 datadir=Z:{folder}/data
 tmpdir=Z:{folder}
-port={port}
-bind-address=127.0.0.1
-mysqlx=0
-server_id=1
-gtid_mode=ON
-enforce_gtid_consistency=ON
 innodb_use_native_aio=0
 innodb_flush_method=normal
-innodb_buffer_pool_size=64M
-innodb_flush_log_at_trx_commit=0
-innodb_doublewrite=0
-sync_binlog=0
-event_scheduler=OFF
 lower_case_table_names=2
 """
 WRAPPER = """#!/bin/bash
@@ -85,9 +73,8 @@ class WineServer(Mysql8):
         self.port = free_port()
         self.scratch = self.url("")
         self._process: subprocess.Popen[bytes] | None = None
-        (self.folder / "my.ini").write_text(
-            SETTINGS.format(programs=PROGRAMS.parent, folder=self.folder, port=self.port) + settings
-        )
+        own = OWN_SETTINGS.format(programs=PROGRAMS.parent, folder=self.folder)
+        (self.folder / "my.ini").write_text(SETTINGS.format(port=self.port) + own + settings)
         self.tools = str(self.folder / "tools")
         self._install_tools()
         atexit.register(self.remove)
@@ -108,14 +95,7 @@ class WineServer(Mysql8):
 
     def start(self) -> None:
         self._run(until="ready for connections")
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.connect().close()
-                return
-            except pymysql.Error:
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
+        wait_until(self.answers)
 
     def _run(self, *options: str, until: str, also: str = "") -> None:
         """Start the server, and wait until its log says so."""

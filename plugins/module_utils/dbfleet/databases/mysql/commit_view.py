@@ -20,7 +20,7 @@ from ...stream.process import Filter
 from .address import Address
 from .copy_tool import Hearing
 from .faults import ChangedError
-from .measure import measure_queries, measure_table
+from .measure import NEWEST, measure_queries, measure_table
 from .server import SYSTEM, Session, each_of, end_sessions
 from .snapshot import BEGIN, REPEATABLE
 
@@ -127,7 +127,7 @@ class CommitView:
             return Proof("none")
         found: dict[Name, TableProof] = {}
         if policy.level != "none":
-            found = self._measure("sha256" if policy.level == "content" else None)
+            found = self._measure(NEWEST if policy.level == "content" else None)
         queries = measure_queries(self._sessions[0], policy.queries)
         return Proof(policy.level, {shown(name): table for name, table in sorted(found.items())}, queries=queries)
 

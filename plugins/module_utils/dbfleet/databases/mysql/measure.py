@@ -41,7 +41,8 @@ SPATIAL = (
 LONG_BYTES = 65535
 WIDE_BYTES = 2**19
 LONG_IN_WIDE = 64
-HASHES = {"sha256": "sha2({}, 256)", "md5": "md5({})"}  # in SQL; what is measured anew takes the first
+HASHES = {"sha256": "sha2({}, 256)", "md5": "md5({})"}  # in SQL
+NEWEST = "sha256"  # of what is measured anew
 CLASSIC_HASHING = "INSTALL COMPONENT 'file://component_classic_hashing'"
 LOST = (2006, 2013, 1317, 1927, 1053)  # the connection or the query was ended: not the query's own fault
 
@@ -51,7 +52,7 @@ def hash_of(proof: Proof) -> Optional[str]:
     if proof.level != "content":
         return None
     digests = [table.digest for table in proof.tables.values() if table.digest is not None]
-    return "md5" if any(":" not in digest for digest in digests) else "sha256"
+    return "md5" if any(":" not in digest for digest in digests) else NEWEST
 
 
 def canonical(column: str, kind: str, length: int, longest: int, hashed: str) -> str:
@@ -173,7 +174,7 @@ def measure(
     policy: ProofPolicy,
     schema_sha256: Optional[str],
     labels: Mapping[str, Optional[str]],
-    hash_name: str = "sha256",
+    hash_name: Optional[str] = NEWEST,
 ) -> Proof:
     """The proof of ``tables`` by database, as ``sessions`` see them, which are of one snapshot.
 

@@ -246,9 +246,7 @@ class MysqlRestoration(Restoration):
             for session in sessions:
                 session.run("START TRANSACTION READ ONLY")
             labels = {build.side.name: label for label, build in self._builds.items()}
-            return measure(
-                sessions, tables, policy, digest_of(definitions, charsets), labels, hash_of(against) or "sha256"
-            )
+            return measure(sessions, tables, policy, digest_of(definitions, charsets), labels, hash_of(against))
 
     # --- taking over --------------------------------------------------------------------------
 

@@ -49,16 +49,16 @@ class Build:
         self._choose(made)
         self._require(self.side.admin, made)
         self.side.create(made, trial=self._request.trial)
-        self._give_public(made.owner_of_public)
+        if made.owner_of_public:
+            self._give_public(made.owner_of_public)
 
     def _give_public(self, owner: str) -> None:
         """Let the schema ``public`` be ``owner``'s, where this server's initdb gave it to another one."""
         whose = "SELECT rolname FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner "
         with connect(self.side.address) as connection:
-            if not owner or connection.rows(f"{whose} WHERE nspname = 'public'") == [(owner,)]:
-                return
-            connection.run(f"ALTER SCHEMA public OWNER TO {quoted(owner)}")
-            connection.run("GRANT ALL ON SCHEMA public TO PUBLIC")
+            if connection.rows(f"{whose} WHERE nspname = 'public'") != [(owner,)]:
+                connection.run(f"ALTER SCHEMA public OWNER TO {quoted(owner)}")
+                connection.run("GRANT ALL ON SCHEMA public TO PUBLIC")
 
     def empty(self) -> None:
         """Drop what was built, unless it took over. Never raises."""
