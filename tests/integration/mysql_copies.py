@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 from conformance_jobs import made
-from mysql_server import LEDGER, USER, LocalServer, Server, content
+from mysql_server import LEDGER, USER, MariadbProcess, Server, content
 from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
@@ -78,13 +78,11 @@ def nothing_is_listed(job: Job) -> bool:
     return not read_catalog(open_store(job.repository.url), "app").files
 
 
-class Restored(Server):
+class Restored(MariadbProcess):
     """A server on a data directory that is there already."""
 
     def __init__(self, data: Path) -> None:
-        LocalServer.__init__(self, "mariadb")  # without data of its own
-        self.settings = (f"--datadir={data}", "--skip-log-bin")
-        self.socket = str(self.folder / "s")
+        super().__init__((f"--datadir={data}", "--skip-log-bin"))
         try:
             self.start()
         except BaseException:

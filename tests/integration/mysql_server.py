@@ -165,32 +165,16 @@ class LocalServer(AnyServer):
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Server(LocalServer):
-    """A MariaDB server: own data, port and socket."""
+class MariadbProcess(LocalServer):
+    """MariaDB on the data in its folder, unless ``settings`` name others."""
 
     clients = ("mariadb", "mariadb-dump")
     patience = 30
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, settings: tuple[str, ...] = ()) -> None:
         super().__init__("mariadb")
-        self.settings = options
+        self.settings = settings
         self.socket = str(self.folder / "s")
-        subprocess.run(
-            [
-                "mariadb-install-db",
-                "--no-defaults",
-                f"--datadir={self.folder / 'data'}",
-                f"--tmpdir={self.folder}",  # a starting server deletes the temporary tables there, whosever they are
-                "--skip-test-db",
-                "--auth-root-authentication-method=normal",
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            **self._as,
-        )
-        self.start()
-        atexit.register(self.remove)
 
     def command(self) -> list[str]:
         return [
@@ -214,6 +198,29 @@ class Server(LocalServer):
 
     def options(self) -> list[str]:
         return [f"--socket={self.socket}", "--user=root"]
+
+
+class Server(MariadbProcess):
+    """A MariaDB server: own data, port and socket."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__(options)
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={self.folder / 'data'}",
+                f"--tmpdir={self.folder}",  # a starting server deletes the temporary tables there, whosever they are
+                "--skip-test-db",
+                "--auth-root-authentication-method=normal",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **self._as,
+        )
+        self.start()
+        atexit.register(self.remove)
 
 
 _servers: dict[tuple[str, ...], Server] = {}
