@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -167,6 +168,23 @@ class StoreConformance:
             thread.join()
         assert names(ready, "folder/") == [f"folder/{number}" for number in range(8)]
         assert all(ready.read(f"folder/{number}") == bytes([number]) * 100_000 for number in range(8))
+
+    def test_folders_may_be_emptied_while_others_write_into_them(self, ready: Store) -> None:
+        def work(number: int) -> list[str]:
+            troubles = []
+            for turn in range(25):
+                name = f"a/b/{number}-{turn}"
+                try:
+                    ready.put(name, b"x")
+                    ready.remove(name)
+                except DbfleetError as error:
+                    troubles.append(f"{name}: {error}")
+            return troubles
+
+        with ThreadPoolExecutor(max_workers=6) as pool:
+            assert [trouble for troubles in pool.map(work, range(6)) for trouble in troubles] == []
+        assert names(ready) == []
+        assert ready.leftovers("") == []
 
     def test_a_lock_excludes_and_names_its_holder(self, ready: Store) -> None:
         with ready.lock("job"):

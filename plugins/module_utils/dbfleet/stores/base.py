@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple, Optional
 
+# An upload makes its folder again when a removal took it away, empty, before the upload had a file in it.
+# The removals of other runs would have to come in between as often as this to stop it.
+FOLDER_ATTEMPTS = 20
+
 
 class Entry(NamedTuple):
     """One stored object: its name, its bytes, when it was last written (seconds since the epoch)."""

@@ -16,7 +16,7 @@ from typing import BinaryIO, Optional
 from urllib.parse import quote
 
 from ..errors import CapacityError, DbfleetError, NotFoundError, RefusedError, RepositoryError, UsageError
-from .base import Entry, Store, Upload
+from .base import FOLDER_ATTEMPTS, Entry, Store, Upload
 from .locks import hold
 from .names import LOCK, PARTIAL, check_name, final_name, partial_name
 from .ownership import give_to_owner, open_or_create
@@ -111,22 +111,17 @@ class FileStore(Store):
         final = self._locate(check_name(name))
         if os.path.lexists(final):
             raise taken(name)
-        folder, temporary = os.path.dirname(final), self._locate(partial_name(name))
-        for attempt in (1, 2):
-            try:
-                self._make_folders(folder)
-                descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FLAGS, self._file_mode)
-                give_to_owner(descriptor, self.root)
-                break
-            except FileExistsError as error:
-                raise RepositoryError(
-                    f"{name} is already being written, or was left half-written in {temporary}",
-                    "the next backup or prune of its job removes what was left",
-                ) from error
-            except OSError as error:
-                # remove() may have taken the empty folder away in between: once more
-                if not (isinstance(error, FileNotFoundError) and attempt == 1):
-                    raise storage_error(error, temporary, "write") from error
+        temporary = self._locate(partial_name(name))
+        try:
+            descriptor = self._create(temporary)
+            give_to_owner(descriptor, self.root)
+        except FileExistsError as error:
+            raise RepositoryError(
+                f"{name} is already being written, or was left half-written in {temporary}",
+                "the next backup or prune of its job removes what was left",
+            ) from error
+        except OSError as error:
+            raise storage_error(error, temporary, "write") from error
         return FileUpload(name, descriptor, temporary, final, self._file_mode)
 
     def remove(self, name: str) -> None:
@@ -201,6 +196,17 @@ class FileStore(Store):
                 )
         return os.path.join(path, last)
 
+    def _create(self, temporary: str) -> int:
+        """A new file, in a folder that may have to be made."""
+        for attempt in range(1, FOLDER_ATTEMPTS + 1):
+            try:
+                self._make_folders(os.path.dirname(temporary))
+                return os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FLAGS, self._file_mode)
+            except FileNotFoundError:
+                if attempt == FOLDER_ATTEMPTS:
+                    raise
+        raise ValueError(temporary)  # not reached
+
     def _make_folders(self, path: str) -> None:
         """Create ``path`` and what is missing above it, durably and with the mode of folders."""
         if os.path.isdir(path):
@@ -212,9 +218,10 @@ class FileStore(Store):
         try:
             os.mkdir(path, self._folder_mode)
         except FileExistsError:
-            if not os.path.isdir(path):
+            # Another upload made it in this moment, unless a removal took it away again, which stat() raises.
+            if not stat.S_ISDIR(os.stat(path).st_mode):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
-            return  # another upload made it in this moment
+            return
         os.chmod(path, self._folder_mode)  # whatever the umask
         if path != self.root and path.startswith(self.root + os.sep):
             give_to_owner(path, self.root)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, NoReturn, Optional, cast
 
 from ...errors import AppendOnlyError, CapacityError, NotFoundError, RepositoryError, UsageError
-from ..base import Entry, Store, Upload
+from ..base import FOLDER_ATTEMPTS, Entry, Store, Upload
 from ..file import SYSTEM_FOLDERS, taken
 from ..names import check_name, final_name, partial_name
 from .faults import fault
@@ -298,12 +298,16 @@ class SftpStore(Store):
             self._folders.add(folder)
 
     def _create(self, line: Protocol, name: str, temporary: str) -> bytes:
-        for attempt in (1, 2):
+        """The handle of a new file, in a folder that may have to be made."""
+        folder = temporary.rpartition("/")[0]
+        for attempt in range(1, FOLDER_ATTEMPTS + 1):
             try:
+                if attempt > 1:
+                    self._make_folders(line, folder)
                 return line.open(temporary, FOR_WRITING | CREATE | EXCLUSIVE, self._file_mode)
             except StatusError as error:
-                if error.code == NO_SUCH_FILE and attempt == 1:  # also when remove() took the empty folder away
-                    self._make_folders(line, temporary.rpartition("/")[0])
+                missing = error.code == NO_SUCH_FILE or (error.code == FAILURE and line.lstat(folder) is None)
+                if missing and attempt < FOLDER_ATTEMPTS:
                     continue
                 if error.code == FAILURE and line.lstat(temporary) is not None:
                     raise RepositoryError(
