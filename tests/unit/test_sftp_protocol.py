@@ -161,6 +161,7 @@ def test_no_answer_breaks_it(payload: bytes, kind: int) -> None:
             act()
         except (RepositoryError, p.StatusError):
             pass
+    line.close()
 
 
 @given(st.integers(0, 2**63), st.integers(0, 0o177777), st.integers(0, 2**32 - 1))
