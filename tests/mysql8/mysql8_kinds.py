@@ -27,6 +27,7 @@ class Mysql8(AnyServer):
     clients = ("mysql", "mysqldump")
     dump_options = ("--set-gtid-purged=OFF", "--column-statistics=1")
     authentication = "caching_sha2_password"  # one that an account may be made with, and is not asked for TLS by
+    has_tags = False  # for its GTIDs
     folder: Path
 
     def __init__(self, settings: str = "") -> None:

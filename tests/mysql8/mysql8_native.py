@@ -25,7 +25,9 @@ class NativeServer(LocalServer, Mysql8):
         self.run("--initialize-insecure").wait()
         self.start()
         ((version,),) = self.ask("SELECT @@version")
-        if int(version.partition(".")[0]) > 8:
+        number = tuple(map(int, version.split(".")[:2]))
+        self.has_tags = number >= (8, 3)
+        if number > (9,):
             self.log_status, self.log_reset = "SHOW BINARY LOG STATUS", "RESET BINARY LOGS AND GTIDS"
 
     def command(self) -> list[str]:

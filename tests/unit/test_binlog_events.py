@@ -8,6 +8,7 @@ import uuid
 from pathlib import Path
 
 import pytest
+from gtid_messages import message
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +38,10 @@ def mysql(number: int, *events: bytes) -> bytes:
     return event(33, b"\1" + UUID.bytes + struct.pack("<q", number)) + b"".join(events)
 
 
+def tagged(number: int, *events: bytes) -> bytes:
+    return event(42, message(UUID, number, "a_tag")) + b"".join(events)
+
+
 HEAD = MAGIC + event(15, bytes(80) + b"\1")  # the last byte says that events end with a checksum
 ROWS, COMMIT = event(30, bytes(40)), event(16, bytes(8))
 TABLE = event(19, b"\0\0")
@@ -50,6 +55,7 @@ KINDS = {
     "compressed definition": lambda n: mariadb(n, 1, event(165, bytes(30))),
     "mysql rows": lambda n: mysql(n, statement(b"BEGIN"), TABLE, ROWS, COMMIT),
     "mysql definition": lambda n: mysql(n, statement(b"CREATE TABLE t (x INT)")),
+    "tagged mysql rows": lambda n: tagged(n, statement(b"BEGIN"), TABLE, ROWS, COMMIT),
     "mysql without engine": lambda n: mysql(n, statement(b"BEGIN"), statement(b"INSERT INTO t"), statement(b"COMMIT")),
 }
 BETWEEN = {"checkpoint": event(161, bytes(20)), "list": event(163, bytes(4)), "none": b""}
@@ -67,7 +73,8 @@ def test_a_transaction_is_whole_only_with_its_last_byte(kind: str) -> None:
     whole = HEAD + KINDS[kind](12)
     (one,) = read(whole)
     assert (one.start, one.end, one.seconds) == (len(HEAD), len(whole), 1000)
-    assert one.gtid == (f"{UUID}:12" if kind.startswith("mysql") else f"0-{SERVER}-12")
+    names = {"mysql": f"{UUID}:12", "tagged": f"{UUID}:a_tag:12"}
+    assert one.gtid == names.get(kind.split()[0], f"0-{SERVER}-12")
     assert not any(read(whole[:cut]) for cut in range(len(HEAD), len(whole)))
 
 
@@ -95,3 +102,6 @@ def test_a_start_within_a_transaction_and_damage_are_refused() -> None:
         read(b"else" + whole)
     with pytest.raises(DamagedError, match=f"damaged at byte {len(HEAD)}"):
         read(HEAD + struct.pack("<IBIIIH", 1, 2, 7, 5, 0, 0) + whole)
+    broken = HEAD + event(42, message(UUID, 1, "a_tag")[:20])
+    with pytest.raises(DamagedError, match=f"damaged at byte {len(HEAD)}"):
+        read(broken)

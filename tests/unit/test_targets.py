@@ -52,6 +52,7 @@ def test_one_target_at_a_time() -> None:
     assert str(target_of(position="db1-bin.000007:5120")) == "position db1-bin.000007:5120"
     assert str(target_of(gtid="0-1-4711")) == "gtid 0-1-4711"
     assert target_of(gtid="6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1") is not None
+    assert target_of(gtid="6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:a_tag:1") is not None
     for wrong in (
         {"time": "latest", "lsn": "0/1"},
         {"position": "binlog.000001"},
@@ -60,6 +61,7 @@ def test_one_target_at_a_time() -> None:
         {"gtid": "0-1"},
         {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002"},
         {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1-5"},
+        {"gtid": "6c7bbf6e-2d4b-11ee-9f0a-0242ac120002:1tag:1"},
         {"lsn": "nowhere"},
         {"xid": "-1"},
         {"name": ""},

@@ -16,8 +16,11 @@ ACTIONS = ("promote", "pause")
 EXAMPLE = "write 2025-08-23T10:30:00Z, 2025-08-23 12:30:00+02:00, or latest"
 LONGEST_NAME = 63
 POSITION = re.compile(r"([0-9A-Za-z_][0-9A-Za-z_.-]*\.\d{6,10}):(\d{1,20})", re.ASCII)
-# MariaDB's domain, server and number; MySQL's server and number
-GTID = re.compile(r"\d{1,10}-\d{1,10}-\d{1,20}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}:\d{1,20}", re.ASCII)
+# MariaDB's domain, server and number; MySQL's server, tag (from 8.3 on, where there is one) and number
+GTID = re.compile(
+    r"\d{1,10}-\d{1,10}-\d{1,20}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(:[a-z_][a-z0-9_]{0,31})?:\d{1,20}",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,8 @@ def target_of(
             raise UsageError("a position stands between two transactions: none is at it", "leave exclusive out")
     elif kind == "gtid" and not GTID.fullmatch(text):
         raise UsageError(
-            f"{text!r} is no transaction", "write a GTID: 0-1-4711 of MariaDB, the server's UUID:4711 of MySQL"
+            f"{text!r} is no transaction",
+            "write a GTID: 0-1-4711 of MariaDB, the server's UUID:4711 or UUID:tag:4711 of MySQL",
         )
     return Target(kind, text, moment, inclusive, action, _timeline(timeline), notes)
 

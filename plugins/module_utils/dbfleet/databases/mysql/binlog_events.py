@@ -17,7 +17,7 @@ from typing import Any, Optional
 
 from ...errors import DamagedError
 from .binlog_format import (
-    ANONYMOUS_GTID,
+    BEGINS,
     DESCRIPTION,
     GTID,
     HEADER,
@@ -26,10 +26,11 @@ from .binlog_format import (
     QUERY,
     ROTATE,
     STOP,
+    TAGGED_GTID,
     XID,
 )
+from .tagged_gtid import read_tagged
 
-BEGINS = frozenset((GTID, ANONYMOUS_GTID, MARIADB_GTID))
 # Between transactions: the file's head and end, lists of GTIDs, checkpoints, the start of encryption.
 BETWEEN = frozenset((DESCRIPTION, ROTATE, STOP, 27, 35, 161, 163, 164))
 QUERY_COMPRESSED, XA_PREPARE = 165, 38
@@ -92,20 +93,27 @@ def _transactions(data: mmap.mmap, path: str) -> Iterator[Transaction]:
     while at + HEADER.size <= size:
         seconds, kind, server, length, _end, _flags = HEADER.unpack_from(data, at)
         if length < HEADER.size:
-            raise DamagedError(f"{path} is damaged at byte {at}", "restore to a moment before it")
+            raise _damaged(path, at)
         if at + length > size:
             break
-        body = at + HEADER.size
+        body, end = at + HEADER.size, at + length - checksum
         if kind in BEGINS or kind in BETWEEN:
             if current is not None:
                 yield Transaction(current.start, at, current.seconds, current.gtid)
-            current = _begin(data, body, kind, server, at, seconds) if kind in BEGINS else None
+            try:
+                current = _Open(at, seconds, *_begin(data, body, end, kind, server)) if kind in BEGINS else None
+            except ValueError as error:
+                raise _damaged(path, at) from error
         elif current is not None:
-            text = _statement(data, body, at + length - checksum) if kind == QUERY else b""
+            text = _statement(data, body, end) if kind == QUERY else b""
             _note(current, kind, text)
         at += length
     if current is not None and current.closed:
         yield Transaction(current.start, at, current.seconds, current.gtid)
+
+
+def _damaged(path: str, at: int) -> DamagedError:
+    return DamagedError(f"{path} is damaged at byte {at}", "restore to a moment before it")
 
 
 def checksum_of(data: Any) -> int:
@@ -119,14 +127,15 @@ def checksum_of(data: Any) -> int:
     )
 
 
-def _begin(data: Any, body: int, kind: int, server: int, at: int, seconds: int) -> _Open:
+def _begin(data: Any, body: int, end: int, kind: int, server: int) -> tuple[str, Optional[bool]]:
+    """The GTID of the transaction that begins with this event, and whether it is a statement that is none."""
     if kind == MARIADB_GTID:
         number, domain = (int.from_bytes(data[body + a : body + b], "little") for a, b in ((0, 8), (8, 12)))
-        return _Open(at, seconds, f"{domain}-{server}-{number}", bool(data[body + 12] & STANDALONE))
+        return f"{domain}-{server}-{number}", bool(data[body + 12] & STANDALONE)
     if kind == GTID:
         number = int.from_bytes(data[body + 17 : body + 25], "little")
-        return _Open(at, seconds, f"{uuid.UUID(bytes=data[body + 1 : body + 17])}:{number}", None)
-    return _Open(at, seconds, "", None)
+        return f"{uuid.UUID(bytes=data[body + 1 : body + 17])}:{number}", None
+    return read_tagged(bytes(data[body:end])) if kind == TAGGED_GTID else "", None
 
 
 def _note(current: _Open, kind: int, text: bytes) -> None:

@@ -25,8 +25,9 @@ NAME = re.compile(r"([0-9a-f]{8})-([0-9A-Za-z_][0-9A-Za-z_.-]*)\.([0-9]{6,10})",
 SERVER_NAME = re.compile(r"([0-9A-Za-z_][0-9A-Za-z_.-]*)\.([0-9]{6,10})", re.ASCII)
 HEADER = struct.Struct("<IBIIIH")  # when, kind, server, length, end of it in the file, flags
 DESCRIPTION, STOP, ROTATE = 15, 3, 4
-QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID = 2, 16, 33, 34, 162
-OF_TRANSACTIONS = frozenset((QUERY, XID, GTID, ANONYMOUS_GTID, MARIADB_GTID))  # their time is that of a commit, about
+QUERY, XID, GTID, ANONYMOUS_GTID, TAGGED_GTID, MARIADB_GTID = 2, 16, 33, 34, 42, 162
+BEGINS = frozenset((GTID, ANONYMOUS_GTID, TAGGED_GTID, MARIADB_GTID))  # what a transaction begins with
+OF_TRANSACTIONS = BEGINS | {QUERY, XID}  # their time is that of a commit, about
 WINDOW = 1024 * 1024
 # The second (since 1970, by the server's clock) in which a logical backup of a whole server was consistent. Only
 # those have it in their position, and with it what the log can be applied to.
