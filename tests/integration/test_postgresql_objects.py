@@ -20,7 +20,9 @@ from dbfleet.operations.verify import verify
 
 __all__ = ["own_state", "server"]
 
-SAMPLE = (Path(__file__).parent / "postgresql_sample.sql").read_text(encoding="utf-8")
+FOLDER = Path(__file__).parent
+SAMPLE = (FOLDER / "postgresql_sample.sql").read_text(encoding="utf-8")
+SAMPLE_18 = (FOLDER / "postgresql_sample_18.sql").read_text(encoding="utf-8")
 ODD = "odd \"name\"; -- 'x' \\ é🦊"
 
 
@@ -33,7 +35,7 @@ def roles(server: Server) -> None:
 def sample(server: Server, name: str) -> Source:
     roles(server)
     source = server.create(name=name)
-    psql(server, source, SAMPLE)
+    psql(server, source, SAMPLE + (SAMPLE_18 if server.major >= 18 else ""))
     ask(source, f'ALTER DATABASE {ident(name)} SET search_path TO app, "odd one", public')
     ask(source, f"ALTER ROLE reader IN DATABASE {ident(name)} SET work_mem TO '5MB'")
     ask(source, f'ALTER DATABASE {ident(name)} OWNER TO "app owner"')
