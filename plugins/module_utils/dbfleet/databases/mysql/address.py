@@ -157,8 +157,11 @@ def _tls_mode(options: dict[str, str], shown: str) -> Optional[str]:
     return mode
 
 
-def write_option_file(folder: str, address: Address, flavour: str) -> str:
-    """Write the option file into the private ``folder``, readable by us alone; returns its path."""
+def write_option_file(folder: str, address: Address, flavour: str, *, begin: str = "") -> str:
+    """Write the option file into the private ``folder``, readable by us alone; returns its path.
+
+    ``begin``: SQL with which sessions of the client begin, those of other tools do not.
+    """
     number = 0
     while True:
         path = os.path.join(folder, f"client-{number}.cnf")
@@ -169,4 +172,6 @@ def write_option_file(folder: str, address: Address, flavour: str) -> str:
             continue
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(address.option_file(flavour))
+            if begin:
+                file.write(f'[{flavour}]\ninit-command="{begin}"\n')
         return path

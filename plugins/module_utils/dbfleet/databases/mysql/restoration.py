@@ -133,7 +133,9 @@ class MysqlRestoration(Restoration):
         if label not in self._builds:
             if not self._builds:
                 folder = self._request.folder()
-                self._tools: Tools = tools_for(self._version, self._address, folder, self._tools_folder)
+                self._tools: Tools = tools_for(
+                    self._version, self._address, folder, self._tools_folder, begin=self._session.any_keys()
+                )
             target = self._target(label)
             side = Side(self._session, target)
             side.make()

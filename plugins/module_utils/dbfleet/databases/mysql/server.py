@@ -20,6 +20,7 @@ SESSION = (
     "SET time_zone = '+00:00', sql_mode = '', character_set_results = utf8mb4, sql_quote_show_create = 1, "
     f"wait_timeout = {LONG}, net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576"
 )
+STANDARD_KEYS = "restrict_fk_on_non_standard_key"
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
 Thing = TypeVar("Thing")
 Answer = TypeVar("Answer")
@@ -117,6 +118,18 @@ class Session:
         """A variable of the server, or ``None`` where it does not have it."""
         row = self.row("SHOW VARIABLES LIKE %s", name.replace("_", r"\_"))
         return str(row[1]) if row else None
+
+    def any_keys(self) -> str:
+        """The SQL that lets a session make foreign keys to what is no whole unique key, as dumps may hold them.
+
+        Empty where nothing forbids it: before MySQL 8.4, and on MariaDB (MySQL manual, "Server System Variables").
+        """
+        return f"SET SESSION {STANDARD_KEYS} = OFF" if self.variable(STANDARD_KEYS) == "ON" else ""
+
+    def allow_any_keys(self) -> None:
+        """Let this session make, and move tables with, the foreign keys of :meth:`any_keys`."""
+        if sql := self.any_keys():
+            self.run(sql)
 
     def status(self, name: str) -> Optional[str]:
         """A status variable of this session."""

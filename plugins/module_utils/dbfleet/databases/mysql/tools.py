@@ -166,13 +166,17 @@ def _which(name: str, folder: Optional[str]) -> Optional[str]:
     return shutil.which(name) or shutil.which(name, path=SERVER_FOLDERS)
 
 
-def tools_for(version: Version, address: Address, folder: str, tools_folder: Optional[str]) -> Tools:
+def tools_for(
+    version: Version, address: Address, folder: str, tools_folder: Optional[str], *, begin: str = ""
+) -> Tools:
     """The tools for a server of ``version`` at ``address``; the option file goes to the private ``folder``.
+
+    ``begin``: SQL with which the client's sessions begin.
 
     Raises ``ToolError`` where they are missing, of the other flavour, or older than the server.
     """
     dump, client = check_tools(version, tools_folder)
-    option_file = write_option_file(folder, address.at(""), version.flavour)
+    option_file = write_option_file(folder, address.at(""), version.flavour, begin=begin)
     return Tools(dump, client, option_file, version.flavour, version.number)
 
 
