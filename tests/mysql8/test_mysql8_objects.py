@@ -40,8 +40,12 @@ def zoo(server: Mysql8) -> str:
 
 @pytest.fixture
 def job(server: Mysql8, zoo: str, tmp_path: Path) -> Job:
+    return job_of(server, zoo, tmp_path)
+
+
+def job_of(server: Mysql8, database: str, folder: Path) -> Job:
     proof = ProofPolicy(level="content", scratch_url=server.scratch)
-    return Job("app", Repository(str(tmp_path / "backups")), server.source(zoo), proof=proof, limits=PATIENT)
+    return Job("app", Repository(str(folder / "backups")), server.source(database), proof=proof, limits=PATIENT)
 
 
 def test_references_to_keys_that_are_not_unique_come_back(server: Mysql8, tmp_path: Path) -> None:
@@ -57,8 +61,7 @@ def test_references_to_keys_that_are_not_unique_come_back(server: Mysql8, tmp_pa
         "INSERT INTO parent VALUES(1, 1), (1, 2), (2, 2)",
         "INSERT INTO child VALUES(1, 1, 2), (2, 2, 1)",
     )
-    proof = ProofPolicy(level="content", scratch_url=server.scratch)
-    job = Job("app", Repository(str(tmp_path / "backups")), server.source("loose"), proof=proof, limits=PATIENT)
+    job = job_of(server, "loose", tmp_path)
     expected = content(server, "loose")
     manifest = made(job)
     restore(job, manifest.id, to=server.url("loose_back"))

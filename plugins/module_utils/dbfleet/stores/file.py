@@ -116,10 +116,7 @@ class FileStore(Store):
             descriptor = self._create(temporary)
             give_to_owner(descriptor, self.root)
         except FileExistsError as error:
-            raise RepositoryError(
-                f"{name} is already being written, or was left half-written in {temporary}",
-                "the next backup or prune of its job removes what was left",
-            ) from error
+            raise half_written(name, temporary) from error
         except OSError as error:
             raise storage_error(error, temporary, "write") from error
         return FileUpload(name, descriptor, temporary, final, self._file_mode)
@@ -340,6 +337,14 @@ class FileUpload(Upload):
 def taken(name: str) -> RefusedError:
     """The error of a name that something else has."""
     return RefusedError(f"{name} already exists and is never overwritten", "choose another name")
+
+
+def half_written(name: str, temporary: str) -> RepositoryError:
+    """The error of a name whose temporary file is there."""
+    return RepositoryError(
+        f"{name} is already being written, or was left half-written in {temporary}",
+        "the next backup or prune of its job removes what was left",
+    )
 
 
 def storage_error(error: OSError, path: str, verb: str) -> DbfleetError:

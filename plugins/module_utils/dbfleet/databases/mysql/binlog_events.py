@@ -135,7 +135,9 @@ def _begin(data: Any, body: int, end: int, kind: int, server: int) -> tuple[str,
     if kind == GTID:
         number = int.from_bytes(data[body + 17 : body + 25], "little")
         return f"{uuid.UUID(bytes=data[body + 1 : body + 17])}:{number}", None
-    return read_tagged(bytes(data[body:end])) if kind == TAGGED_GTID else "", None
+    if kind == TAGGED_GTID:
+        return read_tagged(bytes(data[body:end])), None
+    return "", None
 
 
 def _note(current: _Open, kind: int, text: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NoReturn, Optional, cast
 
 from ...errors import AppendOnlyError, CapacityError, NotFoundError, RepositoryError, UsageError
 from ..base import FOLDER_ATTEMPTS, Entry, Store, Upload
-from ..file import SYSTEM_FOLDERS, taken
+from ..file import SYSTEM_FOLDERS, half_written, taken
 from ..names import check_name, final_name, partial_name
 from .faults import fault
 from .files import SftpReader, SftpUpload
@@ -310,10 +310,7 @@ class SftpStore(Store):
                 if missing and attempt < FOLDER_ATTEMPTS:
                     continue
                 if error.code == FAILURE and line.lstat(temporary) is not None:
-                    raise RepositoryError(
-                        f"{name} is already being written, or was left half-written in {temporary}",
-                        "the next backup or prune of its job removes what was left",
-                    ) from error
+                    raise half_written(name, temporary) from error
                 raise
         raise ValueError(temporary)  # not reached
 
