@@ -54,7 +54,7 @@ TABLES = (
     "CREATE TABLE parted(id INT, day DATE, PRIMARY KEY(id, day)) PARTITION BY RANGE(to_days(day))"
     " (PARTITION old VALUES LESS THAN (to_days('2020-01-01')), PARTITION new VALUES LESS THAN MAXVALUE)",
     "INSERT INTO parted VALUES(1, '2019-01-01'), (2, '2024-01-01')",
-    "CREATE TABLE no_key(a INT, b VARCHAR(10))",
+    "CREATE TABLE no_key(a INT COMMENT 'of\r\nWindows', b VARCHAR(10)) COMMENT 'two\r\nlines'",
     "INSERT INTO no_key VALUES(1, 'x'), (1, 'x'), (1, 'x'), (NULL, NULL), (NULL, NULL)",
     "CREATE TABLE `empty`(id INT PRIMARY KEY)",
     "CREATE TABLE zero(id INT AUTO_INCREMENT PRIMARY KEY, v INT)",
@@ -79,16 +79,17 @@ OBJECTS = (
     "CREATE FUNCTION twice(n INT) RETURNS INT DETERMINISTIC COMMENT 'it''s' RETURN n * 2",
     "CREATE PROCEDURE fill(IN n INT) BEGIN DECLARE i INT DEFAULT 0; -- a; comment\n WHILE i < n DO SET i = i + 1;"
     " END WHILE; SELECT ';;', '$$', 'DELIMITER'; END",
+    "CREATE PROCEDURE of_windows() COMMENT 'two\r\nlines' BEGIN\r\n  SELECT 'a\r\nb\rc\x1ad';\r\n\r\n  -- end\r\nEND",
     "CREATE VIEW b_first AS SELECT id, twice(a) AS t FROM made",
     "CREATE VIEW a_second AS SELECT f.id, p.name FROM b_first f JOIN parents p ON p.id = f.id WHERE p.name <> 'x;y'",
     "CREATE ALGORITHM=MERGE SQL SECURITY INVOKER VIEW checked AS SELECT id FROM parents WHERE id > 0 WITH CHECK OPTION",
     "CREATE TRIGGER children_one BEFORE INSERT ON children FOR EACH ROW SET new.name = trim(new.name)",
-    "CREATE TRIGGER children_two BEFORE INSERT ON children FOR EACH ROW FOLLOWS children_one BEGIN"
-    " SET new.name = concat(new.name, ''); END",
+    "CREATE TRIGGER children_two BEFORE INSERT ON children FOR EACH ROW FOLLOWS children_one BEGIN\r\n"
+    " SET new.name = concat(new.name, '');\r\nEND",
     "CREATE TRIGGER `tr'ig``ger` AFTER DELETE ON parents FOR EACH ROW DELETE FROM no_key WHERE a = old.id",
     "CREATE EVENT often ON SCHEDULE EVERY 1 SECOND DO INSERT INTO `empty` VALUES(1)",
     "CREATE EVENT never ON SCHEDULE AT '2037-01-01 00:00:00' ON COMPLETION PRESERVE DISABLE"
-    " COMMENT 'it''s' DO BEGIN END",
+    " COMMENT 'it''s' DO BEGIN\r\nEND",
     "CREATE TABLE calls(id INT DEFAULT nextval(counter) PRIMARY KEY)",
     "INSERT INTO calls VALUES(), ()",
 )

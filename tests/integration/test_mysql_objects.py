@@ -139,7 +139,10 @@ def test_a_plain_dump_of_the_native_tool_restores_too(server: Server, zoo: str, 
     path.write_bytes(server.dump(zoo))
     report = restore(replace(job, source=None), str(path), to=server.url(f"{zoo}_plain"))
     assert not report.proven
-    assert content(server, f"{zoo}_plain") == content(server, zoo)
+    expected = content(server, zoo)
+    for name in ("PROCEDURE of_windows", "TRIGGER children_two", "EVENT never"):  # its USE needs a client that does so
+        expected[name] = expected[name].replace("\r\n", "\n")
+    assert content(server, f"{zoo}_plain") == expected
 
 
 def test_one_huge_table_is_split_and_its_keys_come_last(

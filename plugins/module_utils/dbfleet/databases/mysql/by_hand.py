@@ -33,5 +33,5 @@ def restore_commands(flavour: str, stored: Sequence[tuple[Artifact, str]]) -> tu
             seen.add(database)
             commands.append(f"{client} -e {shlex.quote(f'CREATE DATABASE {quoted(database)}')}")
         name = shlex.quote(database) if not database.startswith("-") else f"--database={shlex.quote(database)}"
-        commands.append(f"{decode[artifact.file]} | {client} --comments --max-allowed-packet=1G {name}")
+        commands.append(f"{decode[artifact.file]} | {client} --binary-mode --comments --max-allowed-packet=1G {name}")
     return tuple(commands)

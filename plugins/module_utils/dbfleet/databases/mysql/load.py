@@ -132,8 +132,8 @@ def run_client(tools: Tools, database: str, chunks: Iterable[bytes], what: str, 
     A failure of the bytes themselves is raised before one of the client.
     """
     arguments = ["--batch", "--comments", "--max-allowed-packet=1G", "--default-character-set=utf8mb4"]
-    if only_there:
-        arguments.append("--one-database")
+    # A client in binary mode leaves the line ends of routines as they are, but does not know USE.
+    arguments.append("--one-database" if only_there else "--binary-mode")
     command = tools.client_command((*arguments, *(("--", database) if database else ())), what)
     refused = False
     with Filter(command) as client:
