@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -309,6 +310,15 @@ def test_a_missing_table_comes_back_with_all_that_is_its(server: Server, job: Jo
     assert report.rows == 200 and report.kept is None
     ask(shop, "CREATE VIEW rich AS SELECT name, total FROM people JOIN orders ON orders.person = people.id")
     assert sorted(dump(server, shop).splitlines()) == sorted(expected.splitlines())
+
+
+def test_a_trial_leaves_no_server_behind(job: Job) -> None:
+    made(job)
+    assert [result.findings for result in verify(job, "latest", "restore")] == [()]
+    of_ours = os.path.join(os.environ["DBFLEET_SCRATCH"], "dbfleet-scratch")
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            assert of_ours not in path.read_text(encoding="utf-8", errors="replace")
 
 
 def test_rows_are_replaced_with_triggers_and_references_at_rest(server: Server, job: Job, shop: Source) -> None:

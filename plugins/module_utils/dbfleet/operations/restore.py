@@ -194,8 +194,8 @@ class _Work:
     @contextmanager
     def _restoration(self) -> Iterator[Restoration]:
         """The restoration that was asked for; a folder for it is only made if it needs one."""
-        with ExitStack() as stack:
-            folder = cache(lambda: stack.enter_context(scratch_folder()))
+        with ExitStack() as outer, ExitStack() as stack:  # a server that runs in the folder ends before it goes
+            folder = cache(lambda: outer.enter_context(scratch_folder()))
             request = RestoreRequest(
                 folder,
                 self.replace,

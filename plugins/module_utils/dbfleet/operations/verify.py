@@ -140,8 +140,8 @@ class _Verification:
     def _trial(self, artifacts: Sequence[Artifact]) -> Iterator[Restoration]:
         """What ``artifacts`` build, for as long as the context lasts."""
         database = scratch_database(self._job, self._manifest)
-        with ExitStack() as stack:
-            folder = cache(lambda: stack.enter_context(scratch_folder()))
+        with ExitStack() as outer, ExitStack() as stack:  # a server that runs in the folder ends before it goes
+            folder = cache(lambda: outer.enter_context(scratch_folder()))
             request = RestoreRequest(folder, trial=True, limits=self._job.limits, origin=self._manifest.source)
             restoration = stack.enter_context(database.restoration(request))
             fill(restoration, artifacts, self._job, self._store, self._progress, self._throttle)
