@@ -312,6 +312,29 @@ def test_a_missing_table_comes_back_with_all_that_is_its(server: Server, job: Jo
     assert sorted(dump(server, shop).splitlines()) == sorted(expected.splitlines())
 
 
+def test_every_sign_of_a_definition_comes_back(server: Server, job: Job, shop: Source) -> None:
+    """Python takes more for the end of a line than PostgreSQL does."""
+    odd = "a\rb\r\nc\x0bd\x0ce\x1cf\x85g\u2028h\x1ai"
+    definition = "SELECT attname, pg_get_expr(adbin, adrelid) FROM pg_attrdef JOIN pg_attribute ON attnum = adnum"
+    query = f"{definition} AND attrelid = adrelid WHERE adrelid = 'signs'::regclass UNION ALL SELECT conname,"
+    query += " pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'signs'::regclass ORDER BY 1"
+    ask(shop, f"CREATE TABLE signs(x text DEFAULT '{odd}' CHECK (x <> 'no {odd}')); INSERT INTO signs VALUES ('{odd}')")
+    ask(shop, f"COMMENT ON TABLE signs IS '{odd}'")
+    before = ask(shop, query)
+    assert odd in str(before[0][1])
+    for form in ("custom", "directory", "plain"):
+        found = replace(job, format=form, repository=replace(job.repository, url=f"{job.repository.url}-{form}"))
+        made(found)
+        assert restore(found, "latest", to=server.url(f"signs {form}")).proven
+        whole = replace(shop, url=server.url(f"signs {form}"))
+        assert ask(whole, query) == before and ask(whole, "SELECT x FROM signs") == [(odd,)]
+        if form != "plain":
+            ask(shop, "DROP TABLE signs")
+            restore(found, "latest", tables=["signs"])
+            assert ask(shop, query) == before
+            assert ask(shop, "SELECT x, obj_description('signs'::regclass) FROM signs") == [(odd, odd)]
+
+
 def test_a_trial_leaves_no_server_behind(job: Job) -> None:
     made(job)
     assert [result.findings for result in verify(job, "latest", "restore")] == [()]

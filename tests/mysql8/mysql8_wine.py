@@ -54,7 +54,8 @@ done
 cat "$said.err" >&2
 exit "$code"
 """
-KEEP_INPUT = 'input="$said.in"; cat >"$input"'
+# It reads text likewise, and takes a CR away from each line's end.
+KEEP_INPUT = 'input="$said.in"; LC_ALL=C sed "s/$/\\r/" >"$input"'
 
 
 def environment() -> dict[str, str]:

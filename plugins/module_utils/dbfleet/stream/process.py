@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, Callable, Optional, Union, cast
 
 from ..errors import DbfleetError, KeyMaterialError, ToolError
+from .installed import find_tool
+from .line_ends import LineEnds, to_text_mode
 
 if TYPE_CHECKING:
     import subprocess
@@ -33,29 +35,6 @@ SHORT_READ = 128 * 1024
 SHORT_READS = 8
 PAUSE = 0.001  # seconds
 
-PACKAGES = {
-    "gpg": "gnupg",
-    "psql": "postgresql-client",
-    "pg_dump": "postgresql-client",
-    "pg_dumpall": "postgresql-client",
-    "pg_restore": "postgresql-client",
-    "pg_basebackup": "postgresql-client",
-    "pg_receivewal": "postgresql-client",
-    "pg_verifybackup": "postgresql",
-    "pg_combinebackup": "postgresql",
-    "pg_ctl": "postgresql",
-    "pg_amcheck": "postgresql",
-    "initdb": "postgresql",
-    "postgres": "postgresql",
-    "mariadb": "mariadb-client",
-    "mariadb-dump": "mariadb-client",
-    "mariadbd": "mariadb-server",
-    "mariadb-install-db": "mariadb-server",
-    "mariadb-backup": "mariadb-backup",
-    "xtrabackup": "percona-xtrabackup-80",
-    "mysqldump": "mysql-client or mariadb-client",
-    "mysql": "mysql-client or mariadb-client",
-}
 HIDDEN = ("DATABASE_URL", "DBFLEET_", "LANGUAGE")  # never handed to a tool: may hold our secrets
 
 
@@ -82,6 +61,7 @@ class Command:
     secret: Optional[Secret] = None
     explain: Optional[Callable[[int, str], DbfleetError]] = None
     user: Optional[str] = None  # run as this user of the host, which only root can
+    text: bool = False  # it reads and writes text: what its C runtime does to line ends on Windows is undone
     inherited: tuple[int, ...] = ()  # descriptors that it holds open as well, such as that of a lock
 
     @property
@@ -105,17 +85,6 @@ class Finished:
 
     stdout: bytes
     stderr: str
-
-
-def find_tool(name: str) -> str:
-    """The path of the command ``name``. Raises ``ToolError`` that names the package to install."""
-    import shutil
-
-    path = shutil.which(name)
-    if path is None:
-        package = PACKAGES.get(name, name)
-        raise ToolError(f"the command {name} is not installed", f"install the package {package}")
-    return path
 
 
 def show_exit(code: int) -> str:
@@ -194,6 +163,7 @@ class Filter:
         self._hear = hear
         self._child = _start(command, stdin)
         self._words = bytearray()
+        self._ends = LineEnds() if command.text and sys.platform == "win32" else None
         self._short_reads = 0
         _widen(self._child.stdin)
         self._wide = _widen(self._child.stdout)
@@ -204,7 +174,7 @@ class Filter:
         """Feed ``data``. Raises ``OSError`` when the tool has stopped reading, ``ValueError`` when it reads a file."""
         if self._child.stdin is None:
             raise ValueError(f"{self.command.tool} reads a file: nothing can be written to it")
-        view = memoryview(data)
+        view = memoryview(data if self._ends is None else to_text_mode(data))
         while view:
             view = view[self._child.stdin.write(view) :]
 
@@ -219,7 +189,16 @@ class Filter:
             time.sleep(PAUSE)
         data = cast("IO[bytes]", self._child.stdout).read(size)
         self._short_reads = self._short_reads + 1 if len(data) < min(size, SHORT_READ) else 0
-        return data
+        return data if self._ends is None else self._undone(self._ends, data, size)
+
+    def _undone(self, ends: LineEnds, data: bytes, size: int) -> bytes:
+        """``data`` with line ends as the tool meant them; empty only at the end."""
+        while data:
+            passed = ends.feed(data)
+            if passed:
+                return passed
+            data = cast("IO[bytes]", self._child.stdout).read(size)
+        return ends.rest()
 
     def chunks(self, size: int = CHUNK) -> Iterator[bytes]:
         """What it has still to write, up to its end, which is judged as by :meth:`wait`."""
@@ -331,8 +310,31 @@ class _Feeder:
             self._child.close_input()
 
 
-def _start(command: Command, stdin: Optional[IO[bytes]]) -> subprocess.Popen[bytes]:
-    """Start the tool with pipes on stdout, stderr and, unless a file is given, stdin."""
+def launch(command: Command, words: IO[bytes], *, timeout: float) -> None:
+    """Run a tool that leaves a server behind, to the tool's end.
+
+    The server may hold what the tool wrote to: that is the file ``words``, no pipe that would end with the server.
+    Raises as :func:`run`.
+    """
+    import subprocess  # pylint: disable=ansible-bad-function
+
+    child = _start(command, subprocess.DEVNULL, words)
+    try:
+        code = child.wait(timeout)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        raise ToolError(f"{command.tool} did not end within {timeout:g} seconds") from None
+    words.seek(0)
+    said = words.read(ANSWER_LIMIT)[-LAST_WORDS:].decode("utf-8", "replace")
+    if code != 0:
+        raise command.failure(code, said)
+
+
+def _start(
+    command: Command, stdin: Union[IO[bytes], int, None], words: Optional[IO[bytes]] = None
+) -> subprocess.Popen[bytes]:
+    """Start the tool with pipes on stdout and stderr, unless ``words`` takes both, and on stdin unless it is given."""
     import subprocess  # pylint: disable=ansible-bad-function
 
     argv = [find_tool(command.argv[0]), *command.argv[1:]]
@@ -345,8 +347,8 @@ def _start(command: Command, stdin: Optional[IO[bytes]]) -> subprocess.Popen[byt
             child = subprocess.Popen(  # pylint: disable=ansible-bad-function
                 argv,
                 stdin=subprocess.PIPE if stdin is None else stdin,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stdout=subprocess.PIPE if words is None else words,
+                stderr=subprocess.PIPE if words is None else subprocess.STDOUT,
                 bufsize=0,
                 env=_environment(command.environment),
                 **_identity(command.user),

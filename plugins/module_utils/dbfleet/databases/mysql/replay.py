@@ -80,7 +80,7 @@ class Replay:
 
     def _replay(self) -> bool:
         """Apply the files of the line one after the other; whether the target was reached."""
-        command = Command((*self._client, *CLIENT), ENVIRONMENT, explain=self._explain)
+        command = Command((*self._client, *CLIENT), ENVIRONMENT, explain=self._explain, text=True)
         with Filter(command) as client:
             drain = threading.Thread(target=self._hear, args=(client,), daemon=True)
             drain.start()
@@ -149,6 +149,7 @@ class Replay:
         command = Command(
             (self._reader.path, "--no-defaults", *more),
             ENVIRONMENT,
+            text=True,
             explain=lambda _code, words: DamagedError(
                 f"{os.path.basename(path)} of the log cannot be read: {last_lines(words)}", EARLIER
             ),

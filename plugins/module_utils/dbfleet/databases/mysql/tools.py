@@ -102,6 +102,7 @@ class Tools:
             (tool.path, f"--defaults-file={self.option_file}", *arguments),
             {name: value for name, value in ENVIRONMENT.items() if value},
             explain=lambda code, words: tool_failure(name, code, words, what),
+            text=True,
         )
 
 

@@ -132,7 +132,7 @@ class Build:
         if artifact.role == "sql":
             psql = find("psql", at_least=side.admin.major, folder=self._tools, why="the server needs it")
             Loader(psql, side.address, environment, server=side.admin.major, trial=trial).script(
-                psql, chunks, artifact.file
+                psql, chunks, artifact.file, folder
             )
             return
         least = max(made.tool if made else 0, side.admin.major)

@@ -232,7 +232,10 @@ class _Work:
             argv.append("--no-role-passwords")
             self.notes.append("globals.sql is without passwords: the role may not read them")
         command = Command(
-            tuple(argv), self._environment, explain=lambda code, words: explain(address, code, words, "pg_dumpall")
+            tuple(argv),
+            self._environment,
+            explain=lambda code, words: explain(address, code, words, "pg_dumpall"),
+            text=True,
         )
         return ToolStream(command, "globals", "/globals.sql", None, None)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from typing import Callable
 
 from ...errors import CapacityError, DamagedError, DbfleetError, RefusedError, ToolError
 from ...stream.process import LAST_WORDS, Command, run
@@ -14,6 +16,7 @@ from .address import Address
 from .tools import Tool, reason
 
 STAGED = "dump"
+SCRIPT = "script.sql"
 HEAD = "head"
 FIRST_HEAD = 256 * 1024
 READ_ON = 2**30  # bytes that are read after a failure to find out whether the stored ones are to blame
@@ -101,12 +104,14 @@ class Loader:
             return ""
         write(list_file, ["\n".join(keys).encode("utf-8", "surrogateescape")])
         argv = (self._tool.path, f"--use-list={list_file}", "--file=-", path)
-        return without_meta_commands(run(Command(argv)).stdout.decode("utf-8"))
+        return without_meta_commands(run(Command(argv, text=True)).stdout.decode("utf-8"))
 
     def _list(self, path: str, file: str) -> list[str]:
         """The lines of the table of contents of a dump (manual, pg_restore, ``--list``)."""
-        command = Command((self._tool.path, "--list", path), explain=lambda _code, words: self._explain(file, words))
-        lines = run(command).stdout.decode("utf-8", "surrogateescape").splitlines()
+        command = Command(
+            (self._tool.path, "--list", path), explain=lambda _code, words: self._explain(file, words), text=True
+        )
+        lines = run(command).stdout.decode("utf-8", "surrogateescape").split("\n")
         return [line for line in lines if line and not line.startswith(";")]
 
     def _contents(self, chunks: Iterator[bytes], path: str, file: str) -> tuple[list[str], Iterator[bytes]]:
@@ -140,8 +145,16 @@ class Loader:
         with suppress(_OnlyUnknownSettingError):
             self._run(argv, chunks, file)
 
-    def script(self, psql: Tool, chunks: Iterable[bytes], file: str) -> None:
-        """Run a plain dump; it may not leave its database, nor run commands of the host."""
+    def script(self, psql: Tool, chunks: Iterable[bytes], file: str, folder: Callable[[], str]) -> None:
+        """Run a plain dump; it may not leave its database, nor run commands of the host.
+
+        On Windows, psql takes what it reads from a pipe for text, which a 0x1A ends: there it is written to ``folder``.
+        """
+        begin = f"\\restrict {os.urandom(16).hex()}\n".encode("ascii") if restricts(psql) else b""
+        script = chain([begin], harmless(chunks, file, self._unknown))
+        path = os.path.join(folder(), SCRIPT) if sys.platform == "win32" else "-"
+        if path != "-":
+            write(path, script)
         argv = (
             psql.path,
             f"--dbname={self._address.conninfo(application_name='dbfleet')}",
@@ -150,10 +163,13 @@ class Loader:
             "--no-password",
             "--set=ON_ERROR_STOP=1",
             "--output=" + os.devnull,
-            "--file=-",
+            f"--file={path}",
         )
-        begin = f"\\restrict {os.urandom(16).hex()}\n".encode("ascii") if restricts(psql) else b""
-        self._run(argv, chain([begin], harmless(chunks, file, self._unknown)), file)
+        try:
+            self._run(argv, script if path == "-" else (), file)
+        finally:
+            if path != "-":
+                os.remove(path)
 
     def _explain(self, file: str, words: str) -> DbfleetError:
         errors = [line for line in words.splitlines() if re.search(r"\b(error|ERROR|FATAL):", line)]
@@ -225,7 +241,7 @@ def write(path: str, chunks: Iterable[bytes]) -> None:
 
 def without_meta_commands(sql: str) -> str:
     r"""A dump of definitions without psql's own commands, which are lines of their own (``\restrict``)."""
-    return "\n".join(line for line in sql.splitlines() if not line.startswith(("\\restrict ", "\\unrestrict ")))
+    return "\n".join(line for line in sql.split("\n") if not line.startswith(("\\restrict ", "\\unrestrict ")))
 
 
 def known_to(server: int, sql: str) -> str:

@@ -208,7 +208,12 @@ def dump_command(
     ]
     if form != "plain":
         argv.append("--compress=0")  # the pipeline compresses, on all cores
-    return Command(tuple(argv), environment, explain=lambda code, words: explain(address, code, words))
+    return Command(
+        tuple(argv),
+        environment,
+        explain=lambda code, words: explain(address, code, words),
+        text=form == "plain",
+    )
 
 
 def selection(source: Source) -> list[str]:

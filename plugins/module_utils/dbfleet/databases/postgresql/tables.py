@@ -124,7 +124,10 @@ def _definitions(
         *(f"--table={quoted(*member)}" for one in tables for member in one.members),
     )
     command = Command(
-        argv, environment, explain=lambda code, words: ToolError(f"pg_dump failed: {reason(words)}", "see its message")
+        argv,
+        environment,
+        explain=lambda code, words: ToolError(f"pg_dump failed: {reason(words)}", "see its message"),
+        text=True,
     )
     return without_meta_commands(run(command).stdout.decode("utf-8"))
 
