@@ -101,6 +101,14 @@ def test_a_chain_goes_there_and_back(windows: Windows) -> None:
         assert titles(target) == expected
     assert [one["state"] for one in windows.answer("list")["backups"]] == ["good", "good"]
     assert windows.answer("prune", "--retention-keep-last", "1")["removed"] == []  # the full one is needed
+    log = json.loads(windows.dbfleet("health", "--json").stdout)["audit"]
+    assert log["ok"] and log["entries"] >= 12
+    data = (windows.folder / "state" / "audit.jsonl").read_bytes()
+    assert b"\r" not in data
+    (windows.folder / "state" / "audit.jsonl").write_bytes(data.replace(b"\n", b"\r\n"))  # as it once was
+    windows.answer("backup")
+    log = json.loads(windows.dbfleet("health", "--json").stdout)["audit"]
+    assert log["ok"] and log["entries"] >= 14
 
 
 def test_a_backup_made_there_is_read_here_and_the_other_way_round(windows: Windows) -> None:

@@ -3,6 +3,7 @@
 One JSON line per entry in ``audit.jsonl`` of the host's state folder, mode 0600, only ever
 appended to, flushed to disk. ``previous`` is the SHA-256 of the line before, so that a removed
 or altered line shows. An action is recorded before it begins: what cannot be recorded is not done.
+The digest is without the line's end, which on Windows was CR LF once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any, Optional
 from .errors import DbfleetError
 from .host import host_name, state_dir, user_name
 from .model import Job
+from .state_files import NO_LINKS
 from .units import to_text, utc_now
 from .urls import without_credentials
 
@@ -87,11 +89,11 @@ def audited(verb: str, job: Job, backups: Iterable[str] = ()) -> Iterator[Action
 def _append(path: str, entry: dict[str, Any]) -> None:
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | NO_LINKS, 0o600)
         try:
             _lock(descriptor)
             last = _last_line(descriptor)
-            entry["previous"] = None if last is None else sha256(last.rstrip(b"\n")).hexdigest()
+            entry["previous"] = None if last is None else sha256(last.rstrip(b"\r\n")).hexdigest()
             line = json.dumps(entry).encode("ascii") + b"\n"
             if last is not None and not last.endswith(b"\n"):
                 line = b"\n" + line  # the entry before was cut off by a crash

@@ -90,7 +90,7 @@ def _read(log: AuditLog, lines: Iterator[bytes]) -> None:
                     )
                 )
             _remember(log, entry)
-        before = line.rstrip(b"\n")
+        before = line.rstrip(b"\r\n")
 
 
 def _entry(line: bytes) -> Optional[dict[str, Any]]:
