@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Optional
 
+from ..durable import sync_folder
 from ..errors import KeyMaterialError, UsageError
 
 # No character that a URL, an option file or a shell would read as something else; 190 bits.
@@ -101,7 +102,7 @@ class PasswordFile:
             os.unlink(staged)
             raise
         os.replace(staged, self.path)
-        _flush_folder(folder)
+        sync_folder(folder or os.curdir)
 
     def remove(self) -> None:
         """Remove it, if it is there."""
@@ -116,11 +117,3 @@ class PasswordFile:
                 f"password file {self.path!r}: there is no account {self.owner} or no group {self.group}",
                 "make them first, or name others",
             ) from None
-
-
-def _flush_folder(folder: str) -> None:
-    descriptor = os.open(folder or ".", os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

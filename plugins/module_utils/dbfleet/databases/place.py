@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 from urllib.parse import quote, unquote
 
+from ..durable import sync
 from ..errors import BusyError, CapacityError, NotFoundError, RefusedError, UsageError
 from ..scratch import gone_afterwards, is_abandoned, mark
 from ..units import ID_TIME, utc_now
@@ -187,16 +188,7 @@ def flush_tree(root: str) -> None:
         for name in [*files, "."]:
             path = os.path.join(folder, name)
             if not os.path.islink(path):
-                flush(path)
-
-
-def flush(path: str) -> None:
-    """Make one file or folder durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                sync(path)
 
 
 def own_folder(path: str, owner: Optional[tuple[int, int]], mode: int = 0o700) -> None:

@@ -10,11 +10,11 @@ import contextlib
 import errno
 import os
 import stat
-import sys
 from collections.abc import Iterator
 from typing import BinaryIO, Optional
 from urllib.parse import quote
 
+from ..durable import sync_file, sync_folder
 from ..errors import CapacityError, DbfleetError, NotFoundError, RefusedError, RepositoryError, UsageError
 from .base import FOLDER_ATTEMPTS, Entry, Store, Upload
 from .locks import hold
@@ -365,33 +365,6 @@ def storage_error(error: OSError, path: str, verb: str) -> DbfleetError:
     if error.errno == errno.ENOENT:
         return NotFoundError(f"{path} does not exist", "list the repository to see what is there")
     return RepositoryError(message, "check the storage and its mount")
-
-
-def sync_file(descriptor: int) -> None:
-    """Every byte to the disk itself; macOS needs F_FULLFSYNC for that (fsync(2) there)."""
-    if sys.platform == "darwin":
-        import fcntl
-
-        try:
-            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-            return
-        except OSError:
-            pass  # not on this file system: fsync is what there is
-    os.fsync(descriptor)
-
-
-def sync_folder(path: str) -> None:
-    """The names in ``path`` to disk. Windows cannot, and some network file systems need not."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _give_name(temporary: str, final: str) -> None:

@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Optional
 
+from ...durable import sync
 from ...errors import DamagedError, RefusedError, SourceError
 from ...model import Artifact, Proof
 from ..base import RestoreRequest, TakenOver
 from ..data_directory import DataDirectoryRestoration
 from ..logs import Recovered, Recovery
-from ..place import Place, flush, flush_tree, own_tree, swap
+from ..place import Place, flush_tree, own_tree, swap
 from .address import Address
 from .examine import check_tables, measure_again
 from .forward import forward_directory
@@ -119,7 +120,7 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
             os.chmod(prepared.data, stat.S_IMODE(os.stat(place.path).st_mode))
         flush_tree(prepared.root)
         kept = swap(prepared.data, place)
-        flush(place.parent)
+        sync(place.parent)
         notes = [*(self._recovered.notes if self._recovered is not None else ())]
         notes.append(f"start {prepared.version.shown} on it, with the settings of the original")
         if prepared.remote:

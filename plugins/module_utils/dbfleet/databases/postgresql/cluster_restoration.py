@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from contextlib import closing, suppress
 from typing import Optional
 
+from ...durable import sync
 from ...errors import DamagedError, RefusedError
 from ...model import Artifact, Proof
 from ..base import RestoreRequest, TakenOver
 from ..data_directory import DataDirectoryRestoration
 from ..logs import Recovered, Recovery
-from ..place import Place, flush, flush_tree, own_tree, swap
+from ..place import Place, flush_tree, own_tree, swap
 from .address import Address
 from .assembly import Assembly
 from .cluster_recovery import ClusterRecovery
@@ -134,7 +135,7 @@ class ClusterRestoration(DataDirectoryRestoration[Assembly]):
             own_tree(assembly.data, self._owner, mode)
             flush_tree(assembly.data)
             kept = swap(assembly.data, place)
-        flush(place.parent)
+        sync(place.parent)
         return TakenOver(kept, notes=(*notes, *places))
 
 

@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 from typing import Optional
 
+from ...liveness import lives
 from ..place import Kind
 
 
@@ -24,12 +25,8 @@ def _server_on(path: str) -> Optional[str]:
 
 def _runs(number: int, path: str) -> bool:
     """Whether process ``number`` is a server on ``path``: another one may have got its number since."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
+    if not lives(number):
         return False
-    except PermissionError:
-        pass
     if sys.platform.startswith("linux"):
         with suppress(OSError):  # a server's working directory is its data directory
             return os.path.samefile(f"/proc/{number}/cwd", path)

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Optional
 
+from ...durable import sync
 from ...errors import NotFoundError, RefusedError, UsageError
-from ..place import MARK, Place, building, dated, flush, flush_tree, own_folder, own_tree
+from ..place import MARK, Place, building, dated, flush_tree, own_folder, own_tree
 from .assembly import Assembly
 
 BUILT = "data"  # how what is built in a folder is called there
@@ -95,7 +96,7 @@ class SpacePlaces:
                 _move(built, places[oid], undo, whole=oid not in self._new)
                 if oid in self._new:
                     own_folder(places[oid], self._owner, mode)
-                flush(os.path.dirname(places[oid]))
+                sync(os.path.dirname(places[oid]))
             yield notes
             undo.pop_all()
 
@@ -107,7 +108,7 @@ def _move(built: str, place: str, undo: ExitStack, *, whole: bool) -> None:
         source, target = (os.path.join(built, name), os.path.join(place, name)) if name else (built, place)
         os.rename(source, target)
         undo.callback(os.rename, target, source)
-    flush(place)
+    sync(place)
 
 
 def _check_folder(path: str, data: str) -> None:

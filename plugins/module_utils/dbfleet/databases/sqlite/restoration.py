@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Optional
 
+from ...durable import sync
 from ...errors import CapacityError, DamagedError, NotFoundError, RefusedError, RepositoryError, SourceError
 from ...model import Artifact, Proof, ProofPolicy
 from ..base import Restoration, RestoreRequest, TakenOver
@@ -18,7 +19,7 @@ from .load import load
 from .measure import counted, measure
 from .soundness import examine, stand_in_collations
 from .tables import copy_tables
-from .target import flush, occupied, partial_name, put, remove_with_side_files, sweep
+from .target import occupied, partial_name, put, remove_with_side_files, sweep
 from .wal import replay
 
 FLUSH_BYTES = 32 * 2**20
@@ -189,10 +190,10 @@ class SqliteRestoration(Restoration):
             return copy_tables(self._building, self._target, self._request.tables, replace=self._request.replace)
         if self._flushing is not None:
             self._flushing.join()
-        flush(self._building)
+        sync(self._building)
         return TakenOver(put(self._building, self._target))
 
 
 def _flush_quietly(path: str) -> None:
     with suppress(OSError):  # it is gone, or the flush before taking over will tell
-        flush(path)
+        sync(path)

@@ -16,7 +16,9 @@ import time
 from contextlib import closing, suppress
 from typing import Callable, Optional
 
+from ...durable import sync
 from ...errors import BusyError, CapacityError, SourceError
+from ...liveness import lives
 from ...units import utc_now
 from .connection import SIDE_FILES, connect, sqlite_errors, translate
 from .image import copier
@@ -45,7 +47,7 @@ def _rename(built: str, target: str) -> Optional[str]:
         if os.path.lexists(target + suffix):
             os.replace(target + suffix, kept + suffix)
     os.replace(built, target)
-    flush(os.path.dirname(target))
+    sync(os.path.dirname(target))
     return kept if replaced else None
 
 
@@ -88,7 +90,7 @@ def overwrite(built: str, target: str) -> Optional[str]:
             raise
         finally:
             connection.close()
-    flush(target)
+    sync(target)
     return kept
 
 
@@ -98,9 +100,9 @@ def keep(copy: Callable[[str], None], target: str, kept: str) -> None:
     try:
         copy(partial)
         _inherit(target, partial)
-        flush(partial)
+        sync(partial)
         os.rename(partial, kept)
-        flush(os.path.dirname(kept))
+        sync(os.path.dirname(kept))
     except BaseException as error:
         with suppress(FileNotFoundError):
             os.remove(partial)
@@ -191,7 +193,7 @@ def sweep(target: str) -> None:
         if entry.startswith(f".{name}.dbfleet-") and entry.endswith(".partial"):
             pid = entry[len(f".{name}.dbfleet-") :].partition(".")[0]
             # Our own number is that of one who died: containers give the same to everybody.
-            if pid == str(os.getpid()) or not (pid.isdigit() and _lives(int(pid))):
+            if pid == str(os.getpid()) or not (pid.isdigit() and lives(int(pid))):
                 remove_with_side_files(os.path.join(folder, entry))
 
 
@@ -209,28 +211,7 @@ def _keep_link(path: str, kept: str) -> None:
         os.link(path, kept, follow_symlinks=False)
     except OSError:  # a file system without links
         shutil.copy2(path, kept)
-        flush(kept)
-
-
-def flush(path: str) -> None:
-    """Make ``path``, a file or a folder, durable."""
-    if os.path.isdir(path) and os.name == "nt":
-        return  # Windows flushes names with their files
-    handle = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OSError):
-        return True
-    return True
+        sync(kept)
 
 
 def remove_with_side_files(path: str) -> None:
