@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 import uuid
@@ -48,7 +49,10 @@ class Place:
 
 def url_of(scheme: str, path: str) -> str:
     """The URL of the data directory ``path``: with an absolute path behind the empty host, as SQLite's have."""
-    return f"{scheme}:///{quote(os.path.abspath(path), safe='/')}"
+    place = os.path.abspath(path)
+    if os.name == "nt":
+        return f"{scheme}:////{quote(place.replace(os.sep, '/'), safe='/:')}"
+    return f"{scheme}:///{quote(place, safe='/')}"
 
 
 def is_path(url: str) -> bool:
@@ -66,6 +70,8 @@ def place_of(url: str, kind: Kind) -> Place:
         )
     if "\0" in path or "\n" in path:
         raise UsageError(f"{path!r} is no path of a data directory", "name another one")
+    if os.name == "nt" and re.match(r"//[A-Za-z]:", path):
+        path = path[2:]
     return Place(os.path.realpath(path), kind)
 
 

@@ -79,6 +79,11 @@ def run(
     Raises ``BusyError`` while another archiver of the job runs, and whatever makes archiving
     impossible at its start; later failures are retried.
     """
+    if os.name == "nt":
+        raise UsageError(
+            "on Windows no log archive is kept running",
+            "run it on a host with Linux or macOS that reaches the server, or let PostgreSQL push its log",
+        )
     source = log_source_of(check_for_backup(job), job.name, job.log_archive)
     compressions.check(job.compression)
     encryptions.check(job.encryption)

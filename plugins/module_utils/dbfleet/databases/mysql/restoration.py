@@ -65,7 +65,7 @@ class MysqlRestoration(Restoration):
         origin = self._request.origin
         flavour = flavour_of(origin.server_version) if origin is not None else None
         if self._given is None:
-            server_of_our_own = TrialServer(self._request.folder(), flavour=flavour)
+            server_of_our_own = TrialServer(self._request.folder(), flavour=flavour, tools=self._tools_folder)
             self._address = self._stack.enter_context(server_of_our_own).address
         else:
             self._address = self._given

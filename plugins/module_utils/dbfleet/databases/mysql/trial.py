@@ -1,9 +1,15 @@
-"""A server of our own for a trial, in a private folder, from the installed server binaries."""
+"""A server of our own for a trial, in a private folder, from the installed server binaries.
+
+It is reachable through a socket there alone; on Windows, where MySQL has none, by the loopback interface with a
+password.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket as sockets
 import stat
 import sys
 import tempfile
@@ -24,9 +30,7 @@ START_SECONDS = 60.0
 USER = "mysql"
 REMEDY = "set proof.scratch_url to a server on which trial databases may be created"
 SETTINGS = (
-    "--skip-networking",
     "--skip-log-bin",
-    "--skip-name-resolve",
     "--event-scheduler=OFF",
     "--max-allowed-packet=1G",
     "--innodb-flush-log-at-trx-commit=0",
@@ -51,12 +55,20 @@ class TrialServer:
         flavour: Optional[str] = None,
         data: Optional[str] = None,
         version: Optional[Version] = None,
+        tools: Optional[str] = None,
     ) -> None:
         """On the data directory ``data`` of a server of ``version``, which it changes; else on an empty one.
 
-        An empty one is of ``flavour``; ``None`` takes what is installed.
+        An empty one is of ``flavour``; ``None`` takes what is installed, first in the folder ``tools``.
+        Raises ``ToolError`` on Windows for what would be open to everybody there.
         """
+        if os.name == "nt" and data is not None:
+            raise ToolError(
+                "on Windows no server is started on the files of a physical backup of MySQL or MariaDB",
+                "verify it at level checksum there, or on Linux or macOS",
+            )
         self._flavour = flavour
+        self._tools = tools
         self._folder = os.path.join(folder, "server")
         self._data = data
         self._version = version
@@ -66,25 +78,22 @@ class TrialServer:
         self.address = Address()
 
     def __enter__(self) -> TrialServer:
-        server = _server(self._flavour) if self._version is None else _server_for(self._version)
+        server = _server(self._flavour, self._tools) if self._version is None else _server_for(self._version)
         os.mkdir(self._folder, 0o700)
         try:
             user = self._own(self._folder)
-            self._sockets = tempfile.mkdtemp(prefix="dbfleet-socket-")
-            self._own(self._sockets)
-            socket = os.path.join(self._sockets, "s")
+            ways = self._on_loopback() if os.name == "nt" else self._on_a_socket()
             if self._data is None:
                 data = os.path.join(self._folder, "data")
                 _initialise(server, data, user)
-                arguments = _arguments(data, socket, self._folder)
+                arguments = (*_arguments(data, self._folder), *ways)
             else:
                 self._own(self._data)
                 own_tree(self._data, _account(user) if user else None)
-                arguments = (*_arguments(self._data, socket, self._folder), *GIVEN, *_layout(self._data))
+                arguments = (*_arguments(self._data, self._folder), *ways, *GIVEN, *_layout(self._data))
             self._process = Filter(Command((*_bound_to_us(), server.path, *arguments), user=user))
             self._process.close_input()
             threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
-            self.address = Address(socket=socket, user="root", shown="mysql://trial")
             self._wait(self._process)
             if self._data is None and server.flavour == "mysql":  # for proofs from before SHA-256
                 with suppress(DbfleetError), Session(self.address) as session:
@@ -96,6 +105,29 @@ class TrialServer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _on_a_socket(self) -> tuple[str, ...]:
+        """Who gets into the folder may connect: the options of the server for that."""
+        self._sockets = tempfile.mkdtemp(prefix="dbfleet-socket-")
+        self._own(self._sockets)
+        socket = os.path.join(self._sockets, "s")
+        self.address = Address(socket=socket, user="root", shown="mysql://trial")
+        return ("--skip-networking", "--skip-name-resolve", f"--socket={socket}")
+
+    def _on_loopback(self) -> tuple[str, ...]:
+        """Who knows the password may connect: the same. The server sets it before it listens."""
+        password = secrets.token_hex(32)
+        path = os.path.join(self._folder, "first.sql")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n")
+        with sockets.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.address = Address(
+            host="127.0.0.1", port=port, user="root", password=password, tls_mode="required", shown="mysql://trial"
+        )
+        # Names are resolved: 127.0.0.1 is localhost only then.
+        return ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={path}")
 
     @staticmethod
     def _own(folder: str) -> Optional[str]:
@@ -166,13 +198,12 @@ def _last_words(process: Filter) -> str:
         return error.message
 
 
-def _server(flavour: Optional[str]) -> Tool:
+def _server(flavour: Optional[str], tools: Optional[str]) -> Tool:
     """The installed server of ``flavour``, which is the backup's; where that is not known, MariaDB's first."""
     for one in (flavour,) if flavour is not None else ("mariadb", "mysql"):
-        try:
-            return find("server", one, None)
-        except ToolError:
-            continue
+        for folder in (None,) if tools is None else (tools, None):
+            with suppress(ToolError):
+                return find("server", one, folder)
     shown = {"mariadb": "MariaDB", "mysql": "MySQL", None: "MySQL or MariaDB"}[flavour]
     package = "mysql-server" if flavour == "mysql" else "mariadb-server"
     raise ToolError(
@@ -254,12 +285,11 @@ def _bound_to_us() -> tuple[str, ...]:
     return (path, "--pdeathsig", "KILL", "--") if path and sys.platform.startswith("linux") else ()
 
 
-def _arguments(data: str, socket: str, folder: str) -> tuple[str, ...]:
+def _arguments(data: str, folder: str) -> tuple[str, ...]:
     return (
         "--no-defaults",
         f"--datadir={data}",
         f"--tmpdir={folder}",  # a starting server deletes temporary tables, and in /tmp those of others
-        f"--socket={socket}",
         f"--secure-file-priv={data}",
         f"--pid-file={os.path.join(data, 'trial.pid')}",
         *SETTINGS,

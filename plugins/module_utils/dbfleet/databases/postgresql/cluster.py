@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import cached_property
@@ -170,7 +171,7 @@ def _streams(
 ) -> tuple[BaseStream, list[ArtifactStream]]:
     size = size_bytes(work.address)
     hint = size if kind == "full" else None
-    if not spaces:
+    if not spaces and sys.platform != "win32":  # where pg_basebackup from 15 on writes a tar as if it were text
         return begin(stack, work, hint), []
     if cluster.major >= STREAMED_SINCE:
         return stream(stack, work, spaces, hint)

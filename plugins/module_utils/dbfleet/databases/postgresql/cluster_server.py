@@ -53,6 +53,12 @@ class ClusterServer:
     """Runs on the data directory of an assembly, which it changes; ``more`` are settings besides its own."""
 
     def __init__(self, assembly: Assembly, folder: str, parallel: int, *, more: str = "") -> None:
+        """Raises ``ToolError`` on Windows, where there may be no socket to keep everybody else away from the data."""
+        if os.name == "nt":
+            raise ToolError(
+                "on Windows no server is started on the files of a physical backup of PostgreSQL",
+                "verify it at level checksum, restore it without a target, or do either on Linux or macOS",
+            )
         self._assembly = assembly
         self._parent = folder
         self._parallel = parallel

@@ -1,14 +1,20 @@
-"""A PostgreSQL server that lives for one trial, in a private folder, reachable through its socket alone."""
+"""A PostgreSQL server that lives for one trial, in a private folder, reachable through its socket alone.
+
+On Windows, where not every system has such sockets, it listens on the loopback interface and asks for a password.
+"""
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
+import socket
+import sys
 import tempfile
 from typing import Optional
 
 from ...errors import DbfleetError, ToolError
-from ...stream.process import Command, run
+from ...stream.process import Command, launch
 from .address import Address
 from .tools import Tool, find
 
@@ -18,9 +24,6 @@ LONGEST_SOCKET = 100  # bytes of a socket's path that every system takes
 START_SECONDS = 120
 # It is thrown away: nothing has to survive a crash of the host.
 SETTINGS = """
-listen_addresses = ''
-unix_socket_directories = '{folder}'
-unix_socket_permissions = 0700
 fsync = off
 synchronous_commit = off
 full_page_writes = off
@@ -33,6 +36,16 @@ shared_buffers = 128MB
 maintenance_work_mem = 128MB
 max_wal_size = 4GB
 log_min_messages = fatal
+"""
+ON_A_SOCKET = """
+listen_addresses = ''
+unix_socket_directories = '{folder}'
+unix_socket_permissions = 0700
+"""
+ON_LOOPBACK = """
+listen_addresses = '127.0.0.1'
+port = {port}
+unix_socket_directories = ''
 """
 
 
@@ -51,11 +64,12 @@ class TemporaryServer:
         self._folder = ""
         self._socket = ""
         self._started = False
+        self._address = Address({})
 
     @property
     def address(self) -> Address:
         """How to reach it."""
-        return Address({"host": self._socket, "user": ROLE, "dbname": "postgres"})
+        return self._address
 
     @property
     def tool(self) -> Tool:
@@ -65,17 +79,37 @@ class TemporaryServer:
     def start(self) -> None:
         """Make it and wait until it answers. Raises ``ToolError``."""
         self._folder = self._own_folder(os.path.join(self._parent, "server"))
-        self._socket = self._folder
-        if len(os.fsencode(self._socket)) > LONGEST_SOCKET - len("/.s.PGSQL.5432"):
-            self._socket = self._own_folder(tempfile.mkdtemp(prefix="dbfleet-", dir="/tmp"))  # noqa: S108
         data = os.path.join(self._folder, "data")
-        options = ("--no-sync", "--auth=trust", f"--username={ROLE}", "--encoding=UTF8", "--locale=C")
+        options = ["--no-sync", f"--username={ROLE}", "--encoding=UTF8", "--locale=C"]
+        where = self._on_loopback(options) if sys.platform == "win32" else self._on_a_socket(options)
         self._run(self._initdb.path, f"--pgdata={data}", *options)
         with open(os.path.join(data, "postgresql.conf"), "a", encoding="utf-8") as file:
-            file.write(SETTINGS.format(folder=self._socket.replace("'", "''")))
+            file.write(SETTINGS + where)
         self._started = True
         log = os.path.join(self._folder, "log")
         self._control("start", "--wait", f"--timeout={START_SECONDS}", f"--log={log}", "--silent")
+
+    def _on_a_socket(self, options: list[str]) -> str:
+        """Who gets into the folder may connect. The settings for that; the options of initdb are added."""
+        self._socket = self._folder
+        if len(os.fsencode(self._socket)) > LONGEST_SOCKET - len("/.s.PGSQL.5432"):
+            self._socket = self._own_folder(tempfile.mkdtemp(prefix="dbfleet-", dir="/tmp"))  # noqa: S108
+        options.append("--auth=trust")
+        self._address = Address({"host": self._socket, "user": ROLE, "dbname": "postgres"})
+        return ON_A_SOCKET.format(folder=self._socket.replace("'", "''"))
+
+    def _on_loopback(self, options: list[str]) -> str:
+        """Who knows the password may connect. The same otherwise."""
+        password = secrets.token_hex(32)
+        path = os.path.join(self._folder, "password")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(password + "\n")
+        options += ["--auth=scram-sha-256", f"--pwfile={path}"]
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._address = Address({"host": "127.0.0.1", "port": str(port), "user": ROLE, "dbname": "postgres"}, password)
+        return ON_LOOPBACK.format(port=port)
 
     def stop(self) -> None:
         """End it and remove its folder. Never raises."""
@@ -92,8 +126,10 @@ class TemporaryServer:
         self._run(os.path.join(os.path.dirname(self._initdb.path), "pg_ctl"), words[0], f"--pgdata={data}", *words[1:])
 
     def _run(self, *argv: str) -> None:
+        command = Command(tuple(argv), user=self._user)
         try:
-            run(Command(tuple(argv), user=self._user), timeout=START_SECONDS * 2)
+            with tempfile.TemporaryFile() as words:
+                launch(command, words, timeout=START_SECONDS * 2)
         except ToolError as error:
             raise ToolError(
                 f"no server could be started for the trial: {error.message}",
