@@ -82,10 +82,14 @@ def canonical(column: str, kind: str, length: int, longest: int, hashed: str) ->
 
 
 def row_text(session: Session, database: str, table: str, hashed: str) -> str:
-    """The SQL for the canonical text of a row of ``table``, its columns in their order, invisible ones too."""
+    """The SQL for the canonical text of a row of ``table``, its columns in their order, invisible ones too.
+
+    Not those that say since when MariaDB has had the row: that is the moment of the restore, in a restored one.
+    """
     columns = session.rows(
         "SELECT column_name, lower(data_type), coalesce(character_octet_length, 0) FROM information_schema.columns"
-        " WHERE table_schema = %s AND table_name = %s ORDER BY ordinal_position",
+        " WHERE table_schema = %s AND table_name = %s"
+        " AND coalesce(generation_expression, '') NOT IN ('ROW START', 'ROW END') ORDER BY ordinal_position",
         database,
         table,
     )

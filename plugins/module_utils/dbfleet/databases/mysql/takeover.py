@@ -248,5 +248,11 @@ def _drop_objects(session: Session, database: str) -> None:
     for kind, name in session.rows(
         "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = %s", database
     ):
-        if kind != "PACKAGE BODY":  # it goes with its package
+        if kind == "PACKAGE":
+            session.run(
+                "SET @dbfleet_sql_mode = @@SESSION.sql_mode, sql_mode = 'ORACLE'"
+            )  # before 11.4 only that knows it
+            session.run(f"DROP PACKAGE {place}.{quoted(name)}")
+            session.run("SET sql_mode = @dbfleet_sql_mode")
+        elif kind != "PACKAGE BODY":  # it goes with its package
             session.run(f"DROP {kind} {place}.{quoted(name)}")
