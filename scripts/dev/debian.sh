@@ -26,7 +26,7 @@ case $debian in
   13)
     suite=trixie
     packages+=,mariadb-server,mariadb-backup
-    tests+=(integration/test_{mysql_conformance,mysql_physical_conformance,mysql_objects,binlog_archive}.py)
+    tests+=(integration/test_{mysql_conformance,mysql_physical_conformance,mysql_objects,mariadb_objects,binlog_archive}.py)
     ;;
   sid)
     suite=sid

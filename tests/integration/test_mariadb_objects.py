@@ -84,3 +84,20 @@ def test_tables_over_time_come_back_as_of_now(tmp_path: Path) -> None:
         assert before == after
     for query in ("SELECT * FROM stays", "SELECT * FROM plain", "SELECT id, v FROM named"):
         assert server.ask(f"{query} ORDER BY 1, 2", "later") == server.ask(f"{query} ORDER BY 1, 2", "over_time")
+
+
+def test_a_default_may_be_any_bytes(tmp_path: Path) -> None:
+    """MariaDB writes them into a definition as they are."""
+    server = mysql_server.server()
+    server.ask("CREATE DATABASE bytes_")
+    made_of = "id INT PRIMARY KEY, h VARBINARY(9) DEFAULT x'00ff27c3', k BINARY(3) DEFAULT x'fe0000', KEY(h), KEY(k, h)"
+    server.script("bytes_", f"CREATE TABLE t({made_of})", "INSERT INTO t(id) VALUES(1), (2)")
+    expected = server.dump("bytes_")
+    job = job_of(server.url("bytes_"), tmp_path / "backups")
+    made(job)
+    restore(job, "latest", to=server.url("bytes_back"))
+    assert server.dump("bytes_back").replace(b"bytes_back", b"bytes_") == expected
+    assert [result.findings for result in verify(job, "latest", "restore")] == [()]
+    server.ask("DROP TABLE t", "bytes_")
+    restore(job, "latest", tables=["t"])
+    assert server.dump("bytes_") == expected

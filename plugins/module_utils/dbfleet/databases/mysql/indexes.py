@@ -39,7 +39,7 @@ def put_off(session: Session, database: str, objects: Objects) -> dict[str, list
         if table.name not in keyed or table.engine.lower() != "innodb" or table.versioned:
             continue
         place = f"{quoted(database)}.{quoted(table.name)}"
-        text = str(session.row(f"SHOW CREATE TABLE {place}")[1])
+        text = str(session.raw_row(f"SHOW CREATE TABLE {place}")[1])
         keys = keys_that_can_wait(text, needed.get(table.name, frozenset()))
         if keys:
             session.run(f"ALTER TABLE {place} {', '.join(f'DROP KEY {name}' for name in keys)}")

@@ -139,7 +139,7 @@ def read_definitions(session: Session, database: str, objects: Objects, *, other
 
 
 def _create(session: Session, kind: str, name: str, column: int) -> str:
-    row = session.row(f"SHOW CREATE {kind} {quoted(name)}")
+    row = session.raw_row(f"SHOW CREATE {kind} {quoted(name)}")
     text = row[column] if row else None
     if text is None:
         raise SourceError(

@@ -92,6 +92,18 @@ class Session:
         found = self.rows(sql, *values)
         return found[0] if found else ()
 
+    def raw_row(self, sql: str) -> tuple[Any, ...]:
+        """As :meth:`row`; bytes that are no UTF-8 come as surrogates, as the driver takes them back (PEP 383).
+
+        MariaDB writes the defaults of binary columns into its definitions as they are.
+        """
+        self._connection.use_unicode = False
+        try:
+            row = self.row(sql)
+        finally:
+            self._connection.use_unicode = True
+        return tuple(value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else value for value in row)
+
     def run(self, sql: str) -> None:
         """Run one statement."""
         with server_errors(self.what):
