@@ -79,12 +79,17 @@ def test_a_whole_server_with_its_accounts(server: Server, names: list[str], job:
     server.ask(f"GRANT SELECT ON {names[0]}.* TO 'it''s'@'%'")
     server.ask(f"GRANT INSERT ON {names[0]}.items TO 'it''s'@'%'")
     server.ask(f"GRANT EXECUTE ON PROCEDURE {names[0]}.nothing TO 'it''s'@'%'")
+    server.ask(f"GRANT SHOW VIEW ON {names[0]}.* TO PUBLIC")
     job = replace(job, source=replace(_source(job), databases=("*",)))
     expected = {name: content(server, name) for name in names}
-    backup(job)
+    try:
+        backup(job)
+    finally:
+        server.ask(f"REVOKE SHOW VIEW ON {names[0]}.* FROM PUBLIC")
     other = mysql_server.Server()
     try:
         restore(job, "latest", to=other.url(""))
+        assert other.ask("SHOW GRANTS FOR PUBLIC") == [(f"GRANT SHOW VIEW ON `{names[0]}`.* TO PUBLIC",)]
         assert {name: content(other, name) for name in names} == expected
         grants = [row[0] for row in other.ask("SHOW GRANTS FOR 'it''s'@'%'")]
         assert sorted(grants) == sorted(row[0] for row in server.ask("SHOW GRANTS FOR 'it''s'@'%'"))

@@ -44,7 +44,7 @@ from .streams import (
     users_stream,
 )
 from .tools import Tools
-from .users import UsersStream
+from .users import UsersStream, public_grants
 
 BEGIN = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 REPEATABLE = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
@@ -215,7 +215,8 @@ def open_snapshot(
             if version.flavour == "mysql":
                 streams.append(UsersStream(stack.enter_context(Session(server))))
             else:
-                streams.append(users_stream(tools))
+                with Session(server) as asked:
+                    streams.append(users_stream(tools, public_grants(asked)))
         snapshot.artifacts = streams
         _remark_losses(snapshot)
         yield snapshot

@@ -263,9 +263,11 @@ def dump_of_tables(tools: Tools, database: str, tables: Sequence[str]) -> Comman
     return tools.dump_command(arguments, f"the dump of tables of {database!r}")
 
 
-def users_stream(tools: Tools) -> ToolStream:
-    """Accounts and their privileges, as statements that leave accounts that are there as they are."""
-    return ToolStream("users", file_of(None, "users.sql"), None, tools, [("--system=users", "--insert-ignore")])
+def users_stream(tools: Tools, more: Sequence[str]) -> ToolStream:
+    """Accounts and their privileges, as statements that leave accounts that are there as they are; then ``more``."""
+    calls = [("--system=users", "--insert-ignore")]
+    end = "".join(f"{statement};\n" for statement in more)
+    return ToolStream("users", file_of(None, "users.sql"), None, tools, calls, rewrite=lambda text: text + end)
 
 
 def _extra(tools: Tools) -> tuple[str, ...]:

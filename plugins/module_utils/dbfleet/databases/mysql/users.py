@@ -1,5 +1,6 @@
-"""Accounts of MySQL 8 as SQL: its dump tool has no option for them, as MariaDB's has (``--system=users``).
+"""Accounts as SQL, where the dump tool does not write them: those of MySQL 8, and everybody's of MariaDB.
 
+MySQL's dump tool has no option for accounts, as MariaDB's has (``--system=users``).
 The server itself says what makes an account (``SHOW CREATE USER``) and what it may do (``SHOW GRANTS``); password
 hashes are written in hexadecimal, because those of ``caching_sha2_password`` hold any byte (MySQL manual,
 "print_identified_with_as_hex"). Roles are accounts as well, so all of them are made before anything is granted.
@@ -58,6 +59,13 @@ def account_statements(session: Session) -> Iterator[str]:
         for (grant,) in session.rows(f"SHOW GRANTS FOR {account}"):
             yield str(grant)
     yield from defaults
+
+
+def public_grants(session: Session) -> list[str]:
+    """What MariaDB grants to everybody (from 10.11 on), which its dump tool leaves out."""
+    if not session.row("SELECT 1 FROM mysql.user WHERE user = 'PUBLIC' AND host = '' AND is_role = 'Y'"):
+        return []
+    return [str(grant) for (grant,) in session.rows("SHOW GRANTS FOR PUBLIC")]
 
 
 def _account(user: Any, host: Any) -> str:
