@@ -44,10 +44,12 @@ ROUTINES = (
 # Wine never ends a server that has made its data directory, and its disks are no Windows'.
 SERVER = """
 import ctypes, subprocess, sys, threading, time
-own = ["--no-monitor", "--console", "--innodb-use-native-aio=0", "--innodb-flush-method=normal"]
+own = ["--console", "--innodb-use-native-aio=0", "--innodb-flush-method=normal"]
 own.append("--log-error-verbosity=3")
 if "--version" in sys.argv:
     sys.exit(subprocess.run([PROGRAM, "--version"]).returncode)
+if "--initialize-insecure" in sys.argv:
+    own.append("--no-monitor")
 argv = [PROGRAM, sys.argv[1], *own, *sys.argv[2:]]
 child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

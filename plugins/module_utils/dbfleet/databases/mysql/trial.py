@@ -82,7 +82,7 @@ class TrialServer:
         os.mkdir(self._folder, 0o700)
         try:
             user = self._own(self._folder)
-            ways = self._on_loopback() if os.name == "nt" else self._on_a_socket()
+            ways = self._on_loopback(server) if os.name == "nt" else self._on_a_socket()
             if self._data is None:
                 data = os.path.join(self._folder, "data")
                 _initialise(server, data, user)
@@ -114,7 +114,7 @@ class TrialServer:
         self.address = Address(socket=socket, user="root", shown="mysql://trial")
         return ("--skip-networking", "--skip-name-resolve", f"--socket={socket}")
 
-    def _on_loopback(self) -> tuple[str, ...]:
+    def _on_loopback(self, server: Tool) -> tuple[str, ...]:
         """Who knows the password may connect: the same. The server sets it before it listens."""
         password = secrets.token_hex(32)
         path = os.path.join(self._folder, "first.sql")
@@ -126,8 +126,10 @@ class TrialServer:
         self.address = Address(
             host="127.0.0.1", port=port, user="root", password=password, tls_mode="required", shown="mysql://trial"
         )
-        # Names are resolved: 127.0.0.1 is localhost only then.
-        return ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={path}")
+        # Names are resolved: 127.0.0.1 is localhost only then. And the server is the process that we end, not the child
+        # of a monitor (MySQL 8.0 manual, "Server Command Options").
+        alone = ("--no-monitor",) if server.flavour == "mysql" and server.number >= (8,) else ()
+        return ("--bind-address=127.0.0.1", f"--port={port}", f"--init-file={path}", *alone)
 
     @staticmethod
     def _own(folder: str) -> Optional[str]:
