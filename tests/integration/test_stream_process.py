@@ -89,3 +89,45 @@ def test_a_secret_reaches_the_tool_by_a_descriptor(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))
     run(command)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+# --- tools that leave a server behind ---------------------------------------------------------
+
+LEAVES = "import subprocess, sys; subprocess.Popen(['sleep', '30']); print('said'); sys.exit(%d)"
+
+
+def test_a_server_that_holds_what_its_tool_wrote_to_is_not_waited_for() -> None:
+    began = time.monotonic()
+    with tempfile.TemporaryFile() as words:
+        process.launch(python(LEAVES % 0), words, timeout=20)
+        words.seek(0)
+        assert words.read() == b"said\n"
+    with tempfile.TemporaryFile() as words, pytest.raises(ToolError, match="exit status 3: said"):
+        process.launch(python(LEAVES % 3), words, timeout=20)
+    with tempfile.TemporaryFile() as words, pytest.raises(ToolError, match="did not end within 0.5 seconds"):
+        process.launch(python("import time; time.sleep(60)"), words, timeout=0.5)
+    assert time.monotonic() - began < 20
+
+
+def test_a_tool_that_starts_a_server_ends_with_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    children: list[int] = []
+    start = process._start
+
+    def started(*arguments: object) -> object:
+        child = start(*arguments)  # type: ignore[arg-type]
+        children.append(child.pid)
+        real = child.wait
+
+        def wait(timeout: float | None = None) -> int:
+            if timeout is not None:
+                raise KeyboardInterrupt
+            return real()
+
+        child.wait = wait  # type: ignore[method-assign]
+        return child
+
+    monkeypatch.setattr(process, "_start", started)
+    with tempfile.TemporaryFile() as words, pytest.raises(KeyboardInterrupt):
+        process.launch(python("import time; time.sleep(60)"), words, timeout=20)
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0], 0)

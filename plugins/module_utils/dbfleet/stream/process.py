@@ -322,9 +322,11 @@ def launch(command: Command, words: IO[bytes], *, timeout: float) -> None:
     try:
         code = child.wait(timeout)
     except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
         raise ToolError(f"{command.tool} did not end within {timeout:g} seconds") from None
+    finally:
+        if child.poll() is None:  # also where something else ends us
+            child.kill()
+            child.wait()
     words.seek(0)
     said = words.read(ANSWER_LIMIT)[-LAST_WORDS:].decode("utf-8", "replace")
     if code != 0:

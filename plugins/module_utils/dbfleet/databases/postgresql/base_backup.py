@@ -206,7 +206,7 @@ def stage(
     free = shutil.disk_usage(os.path.dirname(folder)).free
     if free < size * ROOM:
         raise CapacityError(
-            f"the cluster has tablespaces, and pg_basebackup needs {show_size(int(size * ROOM))} for them in "
+            f"pg_basebackup must write this backup to files first, which needs {show_size(int(size * ROOM))} in "
             f"{os.path.dirname(folder)!r}, which has {show_size(free)} free",
             "set DBFLEET_SCRATCH to a folder with room",
         )
