@@ -199,7 +199,8 @@ class Server:
         return source
 
     def databases(self) -> set[str]:
-        return {name for (name,) in ask(self.source(), "SELECT datname FROM pg_database WHERE NOT datistemplate")}
+        query = "SELECT datname FROM pg_database WHERE datname NOT IN ('template0', 'template1')"
+        return {name for (name,) in ask(self.source(), query)}
 
 
 def psql(server: Server, source: Source, sql: str) -> str:

@@ -451,11 +451,14 @@ def test_a_whole_server_goes_to_another_one(tmp_path: Path) -> None:
         for name in names:
             ask(here.create(SHOP, name=name), 'ALTER TABLE people OWNER TO "my app"')
         ask(here.source("one"), "INSERT INTO people(name) VALUES ('only here')")
+        ask(here.source(), "ALTER DATABASE globals IS_TEMPLATE true")
+        ask(here.source(), "CREATE DATABASE closed ALLOW_CONNECTIONS false")
         query = "SELECT count(*) FROM people"
         source = replace(here.source("one"), databases=("*",))
         job = job_of(source, tmp_path / "backups", proof=ProofPolicy(level="content", queries=(query,)))
         manifest = made(job)
         assert {one.database for one in manifest.artifacts if one.role == "dump"} == set(names)
+        assert "left out, because they take no connections: closed" in manifest.notes
         assert manifest.proof.tables["one.public.people"].rows == 51
         assert manifest.proof.tables["globals.public.people"].rows == 50
         assert [result.findings for result in verify(job, "latest", "restore")] == [()]
@@ -469,9 +472,11 @@ def test_a_whole_server_goes_to_another_one(tmp_path: Path) -> None:
             (True,)
         ]
         restore(replace(job, source=target), "latest")
-        assert there.databases() == here.databases() == {*names, "postgres"}
+        assert there.databases() == {*names, "postgres"}
+        templates = "SELECT datname FROM pg_database WHERE datistemplate AND datname !~ '^template' ORDER BY 1"
         for name in names:
             assert dump(there, there.source(name)) == dump(here, here.source(name))
+        assert ask(there.source(), templates) == [("globals",)]
 
         with nothing_left(there), pytest.raises(RefusedError, match="not empty"):
             restore(replace(job, source=target), "latest")
@@ -482,10 +487,12 @@ def test_a_whole_server_goes_to_another_one(tmp_path: Path) -> None:
         assert restore(replace(job, source=there.source("one")), "latest", tables=["orders"]).rows == 200
 
         for name in names:
+            ask(there.source(), f"ALTER DATABASE {ident(name)} IS_TEMPLATE false")
             ask(there.source(), f"DROP DATABASE {ident(name)}")
         run_by_hand(there, tmp_path, [line for line in manifest.restore_with if not line.startswith("#")])
         for name in names:
             assert dump(there, there.source(name)) == dump(here, here.source(name))
+        assert ("globals",) in ask(there.source(), templates)
 
 
 def run_by_hand(server: Server, folder: Path, commands: list[str]) -> None:

@@ -134,7 +134,8 @@ class PostgresqlAccounts(AccountServer):
         there = [
             str(name)
             for (name,) in self._main.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY datname"
+                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
+                "AND datname NOT IN ('template0', 'template1') ORDER BY datname"
             )
         ]
         missing = sorted(set(account.databases) - set(there))

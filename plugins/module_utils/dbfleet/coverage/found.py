@@ -28,7 +28,9 @@ POSTGRESQL_SOCKET = re.compile(r"\.s\.PGSQL\.(\d+)")
 # Where PostgreSQL's clusters are: that of one which is stopped has no socket.
 CLUSTERS = ("/var/lib/postgresql", "/var/lib/pgsql")
 VIRTUAL = ("proc", "sys", "dev", "run")
-POSTGRESQL_DATABASES = "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate"
+POSTGRESQL_DATABASES = (
+    "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname NOT IN ('template0', 'template1')"
+)
 
 
 @dataclass(frozen=True)

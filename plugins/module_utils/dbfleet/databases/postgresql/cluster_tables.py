@@ -111,7 +111,8 @@ class ClusterTables(Restoration):
         """Which database of the cluster is meant."""
         with connect(server.of("template1")) as connection:
             rows = connection.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1"
+                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
+                "AND datname NOT IN ('template0', 'template1') ORDER BY 1"
             )
         names = [str(name) for (name,) in rows]
         own = [name for name in names if name not in NO_DATABASES]

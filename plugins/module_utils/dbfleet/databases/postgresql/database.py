@@ -125,8 +125,8 @@ class PostgresqlDatabase(Database):
         there = [
             str(name)
             for (name,) in connection.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND NOT datistemplate "
-                "AND datname !~ %s ORDER BY 1",
+                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
+                "AND datname NOT IN ('template0', 'template1') AND datname !~ %s ORDER BY 1",
                 (PATTERN,),
             )
         ]
@@ -231,6 +231,13 @@ class _Work:
         if not connection.value("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
             argv.append("--no-role-passwords")
             self.notes.append("globals.sql is without passwords: the role may not read them")
+        closed = connection.rows(
+            "SELECT datname FROM pg_catalog.pg_database WHERE NOT datallowconn "
+            "AND datname NOT IN ('template0', 'template1') ORDER BY 1"
+        )
+        if closed:
+            names = ", ".join(str(name) for (name,) in closed)
+            self.notes.append(f"left out, because they take no connections: {names}")
         command = Command(
             tuple(argv),
             self._environment,

@@ -92,6 +92,7 @@ class Preamble:
     narrow: bool = False
     main: bool = True  # the one in which the job's queries are asked
     superuser: str = ""  # the server's first, who owns what initdb made
+    is_template: bool = False
 
     @property
     def owner_of_public(self) -> str:
@@ -120,7 +121,7 @@ class Preamble:
             missing = f"NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)})"
             yield f"SELECT {literal(made)} WHERE {missing} \\gexec"
         yield f'CREATE DATABASE :"database" {self.creation()};'
-        for statement in self.properties(':"database"'):
+        for statement in (*self.properties(':"database"'), *self.mark(':"database"')):
             yield statement + ";"
 
     def creation(self, *, collate: Optional[str] = None, ctype: Optional[str] = None) -> str:
@@ -163,6 +164,10 @@ class Preamble:
             made.append(f"ALTER {whose} SET {'.'.join(map(quoted, parameter.split('.')))} TO {shown}")
         return made
 
+    def mark(self, name: str) -> list[str]:
+        """The statement that makes the database ``name`` (as SQL) a template, which cannot be dropped from then on."""
+        return [f"ALTER DATABASE {name} IS_TEMPLATE true"] if self.is_template else []
+
 
 def read_preamble(
     connection: Connection, tables: Sequence[Table], *, tool: int, search_path: str, narrow: bool, main: bool = True
@@ -204,6 +209,7 @@ def read_preamble(
         narrow=narrow,
         main=main,
         superuser=superuser,
+        is_template=row["datistemplate"],
     )
 
 

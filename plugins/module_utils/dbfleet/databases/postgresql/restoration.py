@@ -175,6 +175,7 @@ class PostgresqlRestoration(Restoration):
         admin = builds[0].side.admin
         for old, new in list(kept.items()):
             if old not in self._occupied:  # it held nothing: nothing is to be kept
+                admin.run(f"ALTER DATABASE {quoted(new)} IS_TEMPLATE false")  # it may be one, which stays
                 admin.run(f"DROP DATABASE IF EXISTS {quoted(new)}")
                 del kept[old]
         return TakenOver(", ".join(kept.values()) or None)

@@ -177,6 +177,8 @@ def _renamed(
                 admin.run(f"ALTER DATABASE {quoted(old)} RENAME TO {quoted(new)}")
             for one in swaps:
                 admin.run(f"ALTER DATABASE {quoted(one.side.name)} RENAME TO {quoted(one.target)}")
+                for statement in one.preamble.mark(quoted(one.target)) if one.preamble else ():
+                    admin.run(statement)
             admin.run("COMMIT")
         except SourceError as error:
             admin.run("ROLLBACK")
