@@ -80,12 +80,15 @@ def test_a_whole_server_with_its_accounts(server: Server, names: list[str], job:
     server.ask(f"GRANT INSERT ON {names[0]}.items TO 'it''s'@'%'")
     server.ask(f"GRANT EXECUTE ON PROCEDURE {names[0]}.nothing TO 'it''s'@'%'")
     server.ask(f"GRANT SHOW VIEW ON {names[0]}.* TO PUBLIC")
+    server.ask("CREATE SERVER far FOREIGN DATA WRAPPER mysql OPTIONS (HOST 'there')")
     job = replace(job, source=replace(_source(job), databases=("*",)))
     expected = {name: content(server, name) for name in names}
     try:
-        backup(job)
+        manifest = backup(job).manifest
     finally:
         server.ask(f"REVOKE SHOW VIEW ON {names[0]}.* FROM PUBLIC")
+        server.ask("DROP SERVER far")
+    assert manifest is not None and "servers that tables refer to (CREATE SERVER) are not kept: far" in manifest.notes
     other = mysql_server.Server()
     try:
         restore(job, "latest", to=other.url(""))

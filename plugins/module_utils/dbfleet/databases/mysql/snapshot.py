@@ -212,11 +212,12 @@ def open_snapshot(
                 snapshot.position = {**snapshot.position, LOGICAL_SINCE: since}
             snapshot.consistent_at = utc_now()
         if choice.whole_server:
+            asked = stack.enter_context(Session(server))
+            _remark_what_only_a_server_has(snapshot, asked)
             if version.flavour == "mysql":
-                streams.append(UsersStream(stack.enter_context(Session(server))))
+                streams.append(UsersStream(asked))
             else:
-                with Session(server) as asked:
-                    streams.append(users_stream(tools, public_grants(asked)))
+                streams.append(users_stream(tools, public_grants(asked)))
         snapshot.artifacts = streams
         _remark_losses(snapshot)
         yield snapshot
@@ -323,6 +324,18 @@ def _position(control: Session, reader: Session, version: Version, remarks: list
     if gtid:
         position["gtid"] = gtid.replace("\n", "")
     return position
+
+
+def _remark_what_only_a_server_has(snapshot: MysqlSnapshot, session: Session) -> None:
+    """Say what belongs to no database and is no account, as far as the account may read it."""
+    for table, column, what in (
+        ("servers", "Server_name", "servers that tables refer to (CREATE SERVER)"),
+        ("func", "name", "functions of libraries (CREATE FUNCTION ... SONAME)"),
+    ):
+        with suppress(DbfleetError):
+            names = [str(name) for (name,) in session.rows(f"SELECT {column} FROM mysql.{table} ORDER BY 1")]
+            if names:
+                snapshot.remarks.append(f"{what} are not kept: {', '.join(names[:5])}")
 
 
 def _remark_losses(snapshot: MysqlSnapshot) -> None:
