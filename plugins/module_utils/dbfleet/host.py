@@ -31,6 +31,15 @@ def state_dir(environ: Optional[Mapping[str, str]] = None) -> str:
     return os.path.join(base if os.path.isabs(base) else os.path.join(home, ".local", "state"), "dbfleet")
 
 
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    import socket
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
 def host_name() -> str:
     """The name of this host."""
     if sys.platform == "win32":

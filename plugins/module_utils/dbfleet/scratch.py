@@ -7,7 +7,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from typing import Callable
 
 from .errors import CapacityError
 from .stores.locks import try_lock
@@ -43,6 +45,16 @@ def scratch_folder() -> Iterator[str]:
         ) from error
     with gone_afterwards(folder, alive):
         yield folder
+
+
+@contextmanager
+def scratch_on_demand() -> Iterator[Callable[[], str]]:
+    """What gives a :func:`scratch_folder`, made when it is first asked for, for as long as the context lasts.
+
+    What runs in the folder must end before the context does: enter it first.
+    """
+    with ExitStack() as stack:
+        yield cache(lambda: stack.enter_context(scratch_folder()))
 
 
 def mark(folder: str) -> int:

@@ -131,13 +131,7 @@ class PostgresqlAccounts(AccountServer):
         }
 
     def _names(self, account: Account) -> list[str]:
-        there = [
-            str(name)
-            for (name,) in self._main.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
-                "AND datname NOT IN ('template0', 'template1') ORDER BY datname"
-            )
-        ]
+        there = self._main.databases()
         missing = sorted(set(account.databases) - set(there))
         if missing:
             raise NotFoundError(

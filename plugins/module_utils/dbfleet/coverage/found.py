@@ -28,9 +28,6 @@ POSTGRESQL_SOCKET = re.compile(r"\.s\.PGSQL\.(\d+)")
 # Where PostgreSQL's clusters are: that of one which is stopped has no socket.
 CLUSTERS = ("/var/lib/postgresql", "/var/lib/pgsql")
 VIRTUAL = ("proc", "sys", "dev", "run")
-POSTGRESQL_DATABASES = (
-    "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn AND datname NOT IN ('template0', 'template1')"
-)
 
 
 @dataclass(frozen=True)
@@ -91,9 +88,9 @@ def _of_cluster(folder: str, port: str, user: Optional[str]) -> Iterator[Found]:
     with acting_as(user):
         connection = connect(address)
     with connection:
-        rows = connection.rows(POSTGRESQL_DATABASES)
+        names = connection.databases()
     places = _places(folder, port)
-    for name in sorted(str(name) for (name,) in rows):
+    for name in names:
         if name == "postgres":
             with acting_as(user):
                 main = connect(address)

@@ -13,7 +13,7 @@ from ..databases.postgresql.connection import maintenance
 from ..errors import DbfleetError
 from ..model import Finding, Job
 from .cover import Protection
-from .found import OURS, POSTGRESQL_DATABASES, Found, Search
+from .found import OURS, Found, Search
 
 POSTGRESQL_PORT = 5432
 USUAL_PORTS = {"postgresql": POSTGRESQL_PORT, "mysql": MYSQL_PORT}
@@ -53,7 +53,7 @@ def _databases(engine: str, job: Job) -> list[str]:
         with Session(address_of(source).at("")) as session:
             return session.databases()
     with maintenance(read_address(source)) as connection:
-        return sorted(str(name) for (name,) in connection.rows(POSTGRESQL_DATABASES) if name != "postgres")
+        return [name for name in connection.databases() if name != "postgres"]
 
 
 def search_usual_ports(search: Search) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, Optional
 
 from ..audit import audited
@@ -17,7 +16,7 @@ from ..databases.registry import kind_of, kind_of_files, open_database
 from ..errors import DbfleetError, NotFoundError, ProofError, UsageError
 from ..model import Artifact, Job, Manifest, Proof, Source, SourceIdentity
 from ..progress import SILENCE, Progress
-from ..scratch import scratch_folder
+from ..scratch import scratch_on_demand
 from ..stores.base import Store
 from ..stream.pipeline import read_foreign
 from ..targets import Target
@@ -194,8 +193,7 @@ class _Work:
     @contextmanager
     def _restoration(self) -> Iterator[Restoration]:
         """The restoration that was asked for; a folder for it is only made if it needs one."""
-        with ExitStack() as outer, ExitStack() as stack:  # a server that runs in the folder ends before it goes
-            folder = cache(lambda: outer.enter_context(scratch_folder()))
+        with scratch_on_demand() as folder, ExitStack() as stack:
             request = RestoreRequest(
                 folder,
                 self.replace,

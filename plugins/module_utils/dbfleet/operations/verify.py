@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any, Optional
 
 from .. import manifests, names
@@ -19,7 +18,7 @@ from ..host import host_name
 from ..model import Artifact, Finding, Job, Manifest, Proof, ProofRecord
 from ..progress import SILENCE, Progress
 from ..proof import compare
-from ..scratch import scratch_folder
+from ..scratch import scratch_on_demand
 from ..standing import LEVELS
 from ..stores.base import Store
 from ..stream.pipeline import check_stored
@@ -140,8 +139,7 @@ class _Verification:
     def _trial(self, artifacts: Sequence[Artifact]) -> Iterator[Restoration]:
         """What ``artifacts`` build, for as long as the context lasts."""
         database = scratch_database(self._job, self._manifest)
-        with ExitStack() as outer, ExitStack() as stack:  # a server that runs in the folder ends before it goes
-            folder = cache(lambda: outer.enter_context(scratch_folder()))
+        with scratch_on_demand() as folder, ExitStack() as stack:
             request = RestoreRequest(folder, trial=True, limits=self._job.limits, origin=self._manifest.source)
             restoration = stack.enter_context(database.restoration(request))
             fill(restoration, artifacts, self._job, self._store, self._progress, self._throttle)

@@ -249,9 +249,8 @@ def _drop_objects(session: Session, database: str) -> None:
         "SELECT routine_type, routine_name FROM information_schema.routines WHERE routine_schema = %s", database
     ):
         if kind == "PACKAGE":
-            session.run(
-                "SET @dbfleet_sql_mode = @@SESSION.sql_mode, sql_mode = 'ORACLE'"
-            )  # before 11.4 only that knows it
+            # Before 11.4 only this mode knows the statement.
+            session.run("SET @dbfleet_sql_mode = @@SESSION.sql_mode, sql_mode = 'ORACLE'")
             session.run(f"DROP PACKAGE {place}.{quoted(name)}")
             session.run("SET sql_mode = @dbfleet_sql_mode")
         elif kind != "PACKAGE BODY":  # it goes with its package

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket as sockets
 import stat
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from contextlib import suppress
 from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, ToolError
+from ...host import free_port
 from ...stream.process import Command, Filter, last_lines, run
 from ..place import own_tree
 from .address import Address
@@ -120,9 +120,7 @@ class TrialServer:
         path = os.path.join(self._folder, "first.sql")
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(f"ALTER USER root@localhost IDENTIFIED BY '{password}';\n")
-        with sockets.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self.address = Address(
             host="127.0.0.1", port=port, user="root", password=password, tls_mode="required", shown="mysql://trial"
         )

@@ -110,11 +110,7 @@ class ClusterTables(Restoration):
     def _database(self, server: Address) -> str:
         """Which database of the cluster is meant."""
         with connect(server.of("template1")) as connection:
-            rows = connection.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
-                "AND datname NOT IN ('template0', 'template1') ORDER BY 1"
-            )
-        names = [str(name) for (name,) in rows]
+            names = connection.databases()
         own = [name for name in names if name not in NO_DATABASES]
         wanted = str(self._target.database)
         if wanted in names or len(own) == 1:

@@ -122,14 +122,7 @@ class PostgresqlDatabase(Database):
         chosen = self.source.databases
         if not chosen:
             return []
-        there = [
-            str(name)
-            for (name,) in connection.rows(
-                "SELECT datname FROM pg_catalog.pg_database WHERE datallowconn "
-                "AND datname NOT IN ('template0', 'template1') AND datname !~ %s ORDER BY 1",
-                (PATTERN,),
-            )
-        ]
+        there = [name for name in connection.databases() if not re.fullmatch(PATTERN, name)]
         if "*" in chosen:
             return [name for name in there if name != "postgres" or is_occupied(self.address.of(name))]
         missing = [name for name in chosen if name not in there]
@@ -231,13 +224,9 @@ class _Work:
         if not connection.value("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
             argv.append("--no-role-passwords")
             self.notes.append("globals.sql is without passwords: the role may not read them")
-        closed = connection.rows(
-            "SELECT datname FROM pg_catalog.pg_database WHERE NOT datallowconn "
-            "AND datname NOT IN ('template0', 'template1') ORDER BY 1"
-        )
+        closed = connection.databases(closed=True)
         if closed:
-            names = ", ".join(str(name) for (name,) in closed)
-            self.notes.append(f"left out, because they take no connections: {names}")
+            self.notes.append(f"left out, because they take no connections: {', '.join(closed)}")
         command = Command(
             tuple(argv),
             self._environment,

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 from typing import Optional
 
 from ...errors import DbfleetError, ToolError
+from ...host import free_port
 from ...stream.process import Command, launch
 from .address import Address
 from .tools import Tool, find
@@ -105,9 +105,7 @@ class TemporaryServer:
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
             file.write(password + "\n")
         options += ["--auth=scram-sha-256", f"--pwfile={path}"]
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._address = Address({"host": "127.0.0.1", "port": str(port), "user": ROLE, "dbname": "postgres"}, password)
         return ON_LOOPBACK.format(port=port)
 
