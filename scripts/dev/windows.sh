@@ -8,7 +8,6 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 "$ROOT/scripts/dev/collection.sh"
 "$ROOT/scripts/dev/bundled_collections.sh"
 "$ROOT/scripts/dev/pyz.sh"
-command -v wine >/dev/null 2>&1 || need_apt "runs Python for Windows" wine wine64
 need_command unzip unzip "unpacks Python for Windows"
 need_command pg_ctlcluster postgresql "PostgreSQL, which hosts with Windows back up"
 source "$ROOT/scripts/dev/fetch_mysql8.sh"
@@ -40,10 +39,6 @@ fi
 
 export WINEPREFIX="$WINDOWS/prefix" WINEDEBUG=-all
 unset DISPLAY
-if [ ! -f "$WINEPREFIX/system.reg" ]; then
-  say "making a Windows (wineboot)"
-  wineboot -i </dev/null >/dev/null 2>&1 || true # it ends well or the tests say what is missing
-  wineserver -w
-fi
+need_wine "$WINEPREFIX" "runs Python for Windows"
 say "pytest tests/windows"
 "$VENV/bin/python" -m pytest tests/windows -n "${PYTEST_WORKERS:-auto}" --dist loadfile "$@"
