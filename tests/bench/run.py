@@ -37,6 +37,8 @@ def main() -> None:
         print(tables)
         if asked.markdown:
             asked.markdown.write_text(tables)
+        if missed := [word for word in asked.only if not any(word in title for title in bench.groups)]:
+            parser.exit(1, f"nothing was measured for {', '.join(missed)}: docs/benchmarks.md has what to ask for\n")
     finally:
         if asked.scratch is None:
             shutil.rmtree(scratch)
