@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import mysql_server  # noqa: E402
 from mysql_server import Server, content, job_of, own_state  # noqa: E402
 from mysql_zoo import OBJECTS, TABLES  # noqa: E402
 
+from dbfleet.errors import SourceError  # noqa: E402
 from dbfleet.model import Job  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.operations.verify import verify  # noqa: E402
@@ -111,6 +113,46 @@ def test_a_proof_is_the_same_whatever_the_settings_of_the_server_are(server: Ser
         server.ask("SET GLOBAL time_zone = 'SYSTEM'")
         server.ask("SET GLOBAL sql_mode = DEFAULT")
     assert made(job).proof == before
+
+
+# Of each of them alone, a backup failed or could not be restored.
+UNFRIENDLY = {
+    "max_statement_time": "0.001",
+    "autocommit": "0",
+    "sql_quote_show_create": "0",
+    "sql_safe_updates": "1",
+    "alter_algorithm": "'INSTANT'",
+    "enforce_storage_engine": "'InnoDB'",
+    "idle_transaction_timeout": "1",
+}
+
+
+def test_settings_of_a_server_that_end_undo_or_forbid_what_dumps_hold(server: Server, zoo: str, job: Job) -> None:
+    expected = content(server, zoo)
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        try:
+            for name, value in UNFRIENDLY.items():
+                cursor.execute(f"SET GLOBAL {name} = {value}")
+            manifest = made(job)
+            restore(job, manifest.id, to=server.url(f"{zoo}_back"))
+            restore(job, manifest.id, replace=True)
+        finally:
+            for name in UNFRIENDLY:
+                cursor.execute(f"SET GLOBAL {name} = DEFAULT")
+    assert content(server, f"{zoo}_back") == expected
+    assert content(server, zoo) == expected
+
+
+def test_a_server_that_cuts_its_answers_is_refused(server: Server, job: Job) -> None:
+    """The dump tool would take the first rows for all of them."""
+    server.ask("SET GLOBAL sql_select_limit = 2")
+    try:
+        with pytest.raises(SourceError, match="after 2 rows") as failure:
+            made(job)
+        assert "SET GLOBAL sql_select_limit = DEFAULT" in failure.value.remedy
+    finally:
+        server.ask("SET GLOBAL sql_select_limit = DEFAULT")
+    assert made(job).proof.tables["texts"].rows == 4
 
 
 def test_tables_without_transactions_are_locked_and_the_manifest_says_so(job: Job) -> None:

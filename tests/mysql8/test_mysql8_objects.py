@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,32 @@ def job(server: Mysql8, zoo: str, tmp_path: Path) -> Job:
 def job_of(server: Mysql8, database: str, folder: Path) -> Job:
     proof = ProofPolicy(level="content", scratch_url=server.scratch)
     return Job("app", Repository(str(folder / "backups")), server.source(database), proof=proof, limits=PATIENT)
+
+
+# Of each of them alone, a backup failed or could not be restored.
+UNFRIENDLY = {
+    "max_execution_time": "1",
+    "autocommit": "0",
+    "sql_quote_show_create": "0",
+    "sql_require_primary_key": "1",
+    "sql_generate_invisible_primary_key": "1",  # from MySQL 8.0.30 on
+}
+
+
+def test_settings_of_a_server_that_end_undo_or_forbid_what_dumps_hold(server: Mysql8, zoo: str, job: Job) -> None:
+    expected, manifest = content(server, zoo), made(job)
+    known = {name for name in UNFRIENDLY if server.ask(f"SHOW VARIABLES LIKE '{name}'")}
+    with closing(server.connect()) as connection, connection.cursor() as cursor:
+        try:
+            for name in known:
+                cursor.execute(f"SET GLOBAL {name} = {UNFRIENDLY[name]}")
+            restore(job, manifest.id, to=server.url(f"{zoo}_back"))
+            restore(job, manifest.id, replace=True)
+        finally:
+            for name in known:
+                cursor.execute(f"SET GLOBAL {name} = DEFAULT")
+    assert content(server, f"{zoo}_back") == expected
+    assert content(server, zoo) == expected
 
 
 def test_references_to_keys_that_are_not_unique_come_back(server: Mysql8, tmp_path: Path) -> None:

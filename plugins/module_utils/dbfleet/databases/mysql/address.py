@@ -173,5 +173,5 @@ def write_option_file(folder: str, address: Address, flavour: str, *, begin: str
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(address.option_file(flavour))
             if begin:
-                file.write(f'[{flavour}]\ninit-command="{begin}"\n')
+                file.write(f'[mysql]\ninit-command="{begin}"\n')  # the group that the clients of both flavours read
         return path

@@ -24,7 +24,8 @@ LOCKED = (1205, 3572)
 PACKET = 1153
 DEFINER = 1449
 BAD_VIEW = 1356
-ENDED = (1317, 1969, 3024)
+ENDED = 1317
+TOO_LONG = {1969: "max_statement_time", 3024: "max_execution_time"}
 
 _CODES = (
     re.compile(r"\bERROR (\d{3,4})\b"),  # the client: ERROR 1064 (42000) at line 3: …
@@ -84,8 +85,14 @@ def _explain_failure(code: int, text: str, what: str) -> Optional[DbfleetError]:
         return SourceError(f"{what}: a view is broken: {text}", "repair or drop the view")
     if code == DEFINER:
         return SourceError(f"{what}: {text}", "create that account, or give the object another definer")
-    if code in ENDED:
+    if code == ENDED:
         return SourceError(f"{what}: the server ended the query: {text}", "see who ended it, and start again")
+    if code in TOO_LONG:
+        limit = TOO_LONG[code]
+        return SourceError(
+            f"{what}: the server gave the query no more time ({limit}): {text}",
+            f"SET GLOBAL {limit} = 0 on that server, or take newer client tools, which begin with that",
+        )
     return None
 
 
@@ -109,6 +116,11 @@ def translate(error: BaseException, what: str) -> DbfleetError:
             "install python3-cryptography, connect by a socket, or with TLS: ?ssl_mode=required in the URL",
         )
     return explain(code, text, what) or SourceError(f"{what}: {text}", "see the server's message")
+
+
+def code_behind(error: DbfleetError) -> int:
+    """The code of the server's error that became ``error``; 0 where there was none."""
+    return error_of(error.__cause__)[0] if error.__cause__ is not None else 0
 
 
 def error_of(error: BaseException) -> tuple[int, str]:

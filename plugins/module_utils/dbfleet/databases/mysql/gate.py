@@ -19,7 +19,7 @@ from typing import Any, Optional
 
 from ...errors import BusyError, DbfleetError, SourceError
 from .address import Address
-from .faults import DENIED, error_of
+from .faults import DENIED, code_behind
 from .objects import Table
 from .server import Session, Version, quoted
 
@@ -54,7 +54,7 @@ def definitions_held(session: Session, version: Version, *, wait: int) -> Iterat
     except BusyError as error:
         raise who_is_in_the_way(session, wait) from error
     except SourceError as error:
-        if _code(error) not in DENIED:
+        if code_behind(error) not in DENIED:
             raise
         yield None
         return
@@ -86,7 +86,7 @@ def commits_held(
                     session.run(statement)
             if isinstance(error, BusyError):
                 raise who_is_in_the_way(session, wait) from error
-            if _code(error) not in DENIED:
+            if code_behind(error) not in DENIED:
                 raise
             refusals.append(error.message)
             continue
@@ -125,10 +125,6 @@ def lock_list(tables: Mapping[str, Sequence[Table]]) -> str:
     return ", ".join(
         f"{quoted(database)}.{quoted(table.name)} READ" for database, members in tables.items() for table in members
     )
-
-
-def _code(error: DbfleetError) -> int:
-    return error_of(error.__cause__)[0] if error.__cause__ is not None else 0
 
 
 @contextmanager

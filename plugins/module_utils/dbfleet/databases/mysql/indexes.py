@@ -77,6 +77,7 @@ def make(address: Address, keys: Mapping[str, list[str]], parallel: int) -> None
 
     def work(table: str) -> None:
         with Session(address) as session:
+            session.lift_rules()
             session.run(ALTER)
             session.run(f"ALTER TABLE {quoted(table)} {', '.join(f'ADD {definition}' for definition in keys[table])}")
 

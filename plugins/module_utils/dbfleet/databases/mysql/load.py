@@ -12,7 +12,7 @@ from ...errors import CapacityError, DbfleetError, ProofError
 from ...stream.process import Filter
 from ...units import show_size
 from .address import Address
-from .faults import error_of
+from .faults import code_behind
 from .lanes import MARK, split, statements
 from .server import Session
 from .streams import picked
@@ -120,8 +120,7 @@ def _insert(session: Session, statement: bytes) -> None:
             session.send(statement)
             return
         except DbfleetError as error:
-            code = error_of(error.__cause__)[0] if error.__cause__ is not None else 0
-            if code not in COLLISIONS or attempt == ATTEMPTS - 1:
+            if code_behind(error) not in COLLISIONS or attempt == ATTEMPTS - 1:
                 raise
             time.sleep(0.01 * attempt)
 

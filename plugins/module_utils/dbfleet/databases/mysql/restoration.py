@@ -71,6 +71,7 @@ class MysqlRestoration(Restoration):
             self._address = self._given
         server = self._address.at("")
         self._session = self._stack.enter_context(Session(server, lock_wait=self._request.limits.lock_wait))
+        self._session.lift_rules()
         self._version: Version = self._session.version()
         if origin is not None and flavour != self._version.flavour:
             raise UsageError(
@@ -134,7 +135,7 @@ class MysqlRestoration(Restoration):
             if not self._builds:
                 folder = self._request.folder()
                 self._tools: Tools = tools_for(
-                    self._version, self._address, folder, self._tools_folder, begin=self._session.any_keys()
+                    self._version, self._address, folder, self._tools_folder, begin=self._session.begin()
                 )
             target = self._target(label)
             side = Side(self._session, target)

@@ -11,16 +11,32 @@ from typing import Any, Optional, TypeVar
 from ...errors import DbfleetError
 from .address import Address
 from .driver import connect
-from .faults import server_errors
+from .faults import DENIED, code_behind, server_errors
 
 CONNECT_TIMEOUT = 20
 LONG = 7 * 24 * 3600  # seconds: no session of ours ends because it had to wait
+NO_LIMIT = 2**64 - 1  # of sql_select_limit
+# Whatever the server's settings are, every statement is committed, no answer is cut, refused or ended early, and
+# accounts stand quoted in the definitions of triggers and events, as the server keeps them.
+STEADY = (
+    "autocommit = 1, sql_quote_show_create = 1, sql_safe_updates = 0, sql_big_selects = 1,"
+    f" sql_select_limit = {NO_LIMIT}"
+    " /*!50708 , max_execution_time = 0 */ /*M!100307 , max_statement_time = 0, alter_algorithm = 'DEFAULT',"
+    " idle_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, idle_write_transaction_timeout = 0 */"
+)
 # The same text and numbers whatever the server's, client's or user's settings are.
 SESSION = (
-    "SET time_zone = '+00:00', sql_mode = '', character_set_results = utf8mb4, sql_quote_show_create = 1, "
-    f"wait_timeout = {LONG}, net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576"
+    "SET time_zone = '+00:00', sql_mode = '', character_set_results = utf8mb4, "
+    f"wait_timeout = {LONG}, net_write_timeout = 3600, net_read_timeout = 3600, group_concat_max_len = 1048576, "
+    + STEADY
 )
-STANDARD_KEYS = "restrict_fk_on_non_standard_key"
+# What a server may forbid or do to new tables, though a dump holds others, and how a session is rid of it.
+RULES = {
+    "restrict_fk_on_non_standard_key": "OFF",  # MySQL 8.4: no foreign keys to what is no whole unique key
+    "sql_require_primary_key": "OFF",  # MySQL 8.0.13
+    "sql_generate_invisible_primary_key": "OFF",  # MySQL 8.0.30
+    "enforce_storage_engine": "NULL",  # MariaDB
+}
 SYSTEM = ("information_schema", "performance_schema", "mysql", "sys")
 Thing = TypeVar("Thing")
 Answer = TypeVar("Answer")
@@ -62,6 +78,7 @@ class Session:
 
     def __init__(self, address: Address, *, lock_wait: Optional[int] = None) -> None:
         self.address = address
+        self._lifted: list[str] = []
         self.what = f"database {address.database!r} at {address.place()}" if address.database else address.place()
         with server_errors(self.what):
             self._connection: Any = connect(
@@ -131,17 +148,25 @@ class Session:
         row = self.row("SHOW VARIABLES LIKE %s", name.replace("_", r"\_"))
         return str(row[1]) if row else None
 
-    def any_keys(self) -> str:
-        """The SQL that lets a session make foreign keys to what is no whole unique key, as dumps may hold them.
+    def lift_rules(self) -> None:
+        """Let this session make tables as they were dumped, whatever :data:`RULES` are set.
 
-        Empty where nothing forbids it: before MySQL 8.4, and on MariaDB (MySQL manual, "Server System Variables").
+        Where the account may not, the server names the rule once a table breaks it.
         """
-        return f"SET SESSION {STANDARD_KEYS} = OFF" if self.variable(STANDARD_KEYS) == "ON" else ""
+        names = ", ".join(f"'{name}'" for name in RULES)
+        for name, _value in self.rows(f"SHOW VARIABLES WHERE variable_name IN ({names}) AND value NOT IN ('OFF', '')"):
+            try:
+                self.run(f"SET SESSION {name} = {RULES[name]}")
+            except DbfleetError as error:
+                if code_behind(error) not in DENIED:
+                    raise
+            else:
+                self._lifted.append(f"{name} = {RULES[name]}")
 
-    def allow_any_keys(self) -> None:
-        """Let this session make, and move tables with, the foreign keys of :meth:`any_keys`."""
-        if sql := self.any_keys():
-            self.run(sql)
+    def begin(self) -> str:
+        """The SQL with which sessions of the native client begin, so that they run a dump as it is meant."""
+        self.lift_rules()
+        return "SET " + ", ".join((STEADY, *self._lifted))
 
     def status(self, name: str) -> Optional[str]:
         """A status variable of this session."""

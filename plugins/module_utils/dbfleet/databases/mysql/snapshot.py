@@ -30,7 +30,7 @@ from .objects import (
     read_events,
     read_objects,
 )
-from .server import Session, Version, end_sessions, quoted
+from .server import NO_LIMIT, Session, Version, end_sessions, quoted
 from .streams import (
     DumpProcess,
     LaneStream,
@@ -192,6 +192,7 @@ def open_snapshot(
     server = address.at("")
     with ExitStack() as stack:
         control = stack.enter_context(Session(server, lock_wait=limits.lock_wait))
+        _require_whole_answers(control)
         snapshot.defined = stack.enter_context(definitions_held(control, version, wait=limits.lock_wait))
         for database in databases:
             snapshot.contents.append(Content(control, database, database if choice.databases else None, choice))
@@ -221,6 +222,17 @@ def open_snapshot(
         snapshot.artifacts = streams
         _remark_losses(snapshot)
         yield snapshot
+
+
+def _require_whole_answers(session: Session) -> None:
+    """The dump tools take what they are given for everything. Raises ``SourceError`` where the server cuts it."""
+    (limit,) = session.row("SELECT @@GLOBAL.sql_select_limit")
+    if int(limit) < NO_LIMIT:
+        raise SourceError(
+            f"{session.what}: sql_select_limit ends every answer of the server after {limit} rows,"
+            " and a dump would lose the others",
+            "SET GLOBAL sql_select_limit = DEFAULT on that server (and in its configuration), and start again",
+        )
 
 
 def _wait_until_begun(processes: Sequence[DumpProcess], control: Session, wait: int) -> None:

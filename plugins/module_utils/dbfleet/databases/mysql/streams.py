@@ -16,10 +16,10 @@ from .objects import Objects, unbound
 from .server import quoted
 from .tools import Tools
 
-# Values as they are, whatever the reader's settings: the same that the dump tools write before theirs.
+# Values as they are, whatever the reader's settings: the same that the dump tools write before theirs, and commits.
 DATA_HEAD = (
     b"SET NAMES utf8mb4;\nSET time_zone = '+00:00';\nSET sql_mode = 'NO_AUTO_VALUE_ON_ZERO';\n"
-    b"SET foreign_key_checks = 0;\nSET unique_checks = 0;\n"
+    b"SET foreign_key_checks = 0;\nSET unique_checks = 0;\nSET autocommit = 1;\n"
 )
 COMMON = (
     "--skip-lock-tables",

@@ -66,7 +66,7 @@ def move_tables(
         return
     rename = f"RENAME TABLE {', '.join(move.sql for move in moves)}"
     with Session(address.at(""), lock_wait=wait) as mover:
-        mover.allow_any_keys()
+        mover.lift_rules()
         if not triggers:
             _busy(mover, rename)
             return

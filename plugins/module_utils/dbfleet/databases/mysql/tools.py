@@ -18,7 +18,7 @@ from ...stream.process import Command, run
 from ..programs import said_of_version
 from .address import Address, write_option_file
 from .faults import tool_failure
-from .server import Version
+from .server import STEADY, Version
 
 NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "mariadb": {
@@ -90,7 +90,9 @@ class Tools:
 
     def dump_command(self, arguments: Sequence[str], what: str) -> Command:
         """The dump tool with ``arguments``; ``what`` is the object of its errors."""
-        return self._command(self.dump, arguments, what)
+        # MySQL's tool leaves the time limit of queries as it is, and takes SQL to begin with in later versions only.
+        steady = (f"--loose-init-command=SET {STEADY}",) if self.flavour == "mysql" else ()
+        return self._command(self.dump, (*steady, *arguments), what)
 
     def client_command(self, arguments: Sequence[str], what: str) -> Command:
         """The client with ``arguments``."""
