@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from postgresql_server import USUAL, Server, ask, by_hand, dump, ident, job_of, own_state, psql, running, server
+from postgresql_server import connect as session
 
 from dbfleet.databases.postgresql.address import read_address
 from dbfleet.databases.postgresql.connection import connect, pin
@@ -114,6 +116,58 @@ def test_a_backup_of_an_old_server_is_restored_to_a_newer_server(
         assert again is not None and again.proof.tables == manifest.proof.tables
         with pytest.raises(RefusedError, match=f"the backup is of PostgreSQL {major}, the target is {USUAL}"):
             restore(replace(job, name="again", source=target), "latest", to=server.url("older"))
+
+
+# Of each of them alone, a backup failed, or its restore failed or brought other values.
+UNFRIENDLY = {
+    "default_transaction_read_only": "on",
+    "client_encoding": "latin1",
+    "array_nulls": "off",
+    "quote_all_identifiers": "on",
+    "lock_timeout": "1",
+}
+
+
+def test_settings_of_a_role_that_spoil_what_it_reads_or_writes(server: Server, tmp_path: Path) -> None:
+    source = sample(server, "unfriendly")
+    ask(source, "CREATE TABLE lists(id int PRIMARY KEY, words text[])")
+    ask(source, "INSERT INTO lists VALUES (1, ARRAY[NULL, 'NULL'])")
+    expected = described(source)
+    job = job_of(source, tmp_path / "backups")
+    with closing(session(server.source())) as before, before.cursor() as cursor:
+        try:
+            for name, value in UNFRIENDLY.items():
+                cursor.execute(f"ALTER ROLE postgres SET {name} = {value}")
+            backup(job)
+            restore(job, "latest", to=server.url("friendly"))
+            restore(job, "latest", replace=True)
+            assert [result.findings for result in verify(job, "latest", "restore")] == [()]
+        finally:
+            for name in UNFRIENDLY:
+                cursor.execute(f"ALTER ROLE postgres RESET {name}")
+    assert described(source) == described(server.source("friendly")) == expected
+    assert dump(server, source) == dump(server, server.source("friendly"))
+    assert ask(source, "SELECT words[1] IS NULL, words[2] FROM lists") == [(True, "NULL")]
+
+
+@pytest.mark.parametrize(("encoding", "word"), [("LATIN1", "é"), ("EUC_JP", "表")])
+def test_names_and_text_in_another_encoding(server: Server, encoding: str, word: str, tmp_path: Path) -> None:
+    source = server.create(options=f"ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    ask(source, f"CREATE TABLE {word}({word} text PRIMARY KEY DEFAULT '{word}'); COMMENT ON TABLE {word} IS '{word}'")
+    ask(source, f"INSERT INTO {word} VALUES ('{word}'), ('plain'); CREATE TABLE other(id int)")
+    expected = described(source)
+    job = job_of(source, tmp_path / "backups")
+    backup(job)
+    chosen = replace(job, name="chosen", source=replace(source, tables=(word,)))
+    manifest = backup(chosen).manifest
+    assert manifest is not None and [table.rows for table in manifest.proof.tables.values()] == [2]
+    ask(source, f"DROP TABLE {word}")
+    restore(job, "latest", tables=[word])
+    assert described(source) == expected
+    restore(job, "latest", replace=True)
+    assert described(source) == expected
+    restore(chosen, "latest", to=server.url(f"chosen {encoding}"))
+    assert ask(server.source(f"chosen {encoding}"), f"SELECT * FROM {word} ORDER BY 1") == [("plain",), (word,)]
 
 
 def test_a_trial_on_a_server_that_the_job_names(server: Server, tmp_path: Path) -> None:

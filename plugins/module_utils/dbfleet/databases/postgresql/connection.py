@@ -22,20 +22,31 @@ PINNED = {
     "bytea_output": "hex",
     "lc_monetary": "C",
     "xmloption": "content",
-    "quote_all_identifiers": "off",
-    "array_nulls": "on",
     "standard_conforming_strings": "on",
 }
-# Nothing but limits.timeout ends what takes long; a policy that would hide rows is an error instead.
+# Nothing but limits.timeout ends what takes long; a policy that would hide rows is an error instead. What is read
+# as a value or kept as text (names in the settings of functions) is the same whatever the server's settings are.
 PATIENT = {
+    "array_nulls": "on",
+    "quote_all_identifiers": "off",
     "statement_timeout": "0",
+    "lock_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "row_security": "off",
     "default_transaction_read_only": "off",
     "client_min_messages": "error",
     "synchronize_seqscans": "off",
 }
-LATER = {140000: {"idle_session_timeout": "0"}, 170000: {"transaction_timeout": "0"}}
+LATER = {14: {"idle_session_timeout": "0"}, 17: {"transaction_timeout": "0"}}
+
+
+def patient(major: int) -> dict[str, str]:
+    """What every session at a server of version ``major`` begins with, ours and those of the tools that restore."""
+    settings = dict(PATIENT)
+    for version, later in LATER.items():
+        if major >= version:
+            settings.update(later)
+    return settings
 
 
 class Connection:
@@ -57,6 +68,16 @@ class Connection:
     def version_text(self) -> str:
         """The server's version: ``15.18``."""
         return str(self.raw.get_parameter_status("server_version")).partition(" ")[0]
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the database: ``UTF8``."""
+        return str(self.raw.get_parameter_status("server_encoding"))
+
+    @property
+    def client_encoding(self) -> str:
+        """The encoding in which this session talks: ``UTF8``, or ``LATIN1`` where the database has none."""
+        return "LATIN1" if self.encoding == "SQL_ASCII" else "UTF8"
 
     def rows(self, sql: str, values: Any = None) -> list[tuple[Any, ...]]:
         """The answer of one statement; empty where it has none."""
@@ -142,15 +163,12 @@ def connect(address: Address, *, lock_wait: Optional[int] = None, application: s
                 f"the server at {address.place} is PostgreSQL {connection.version_text}",
                 "upgrade it: versions from 13 on are supported",
             )
-        if raw.get_parameter_status("server_encoding") == "SQL_ASCII":
-            raw.set_client_encoding("LATIN1")  # bytes of no known encoding: none may be lost
+        if connection.client_encoding != "UTF8":
+            raw.set_client_encoding(connection.client_encoding)  # bytes of no known encoding: none may be lost
         # Before anything else: nobody who may write into the database may put a function in our way.
         connection.search_path = str(connection.value("SHOW search_path"))
         connection.run("SET SESSION search_path = ''")
-        settings = dict(PATIENT)
-        for version, later in LATER.items():
-            if connection.version >= version:
-                settings.update(later)
+        settings = patient(connection.major)
         if lock_wait is not None:
             settings["lock_timeout"] = f"{max(1, lock_wait * 1000)}ms"
         connection.settings(settings)

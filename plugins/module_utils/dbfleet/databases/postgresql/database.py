@@ -31,6 +31,7 @@ from .snapshot import (
     PreambleStream,
     ToolStream,
     dump_command,
+    encoding_of,
     explain,
     narrows,
     selection,
@@ -167,7 +168,7 @@ class _Work:
         connection = stack.enter_context(connect(self._address.of(name or self._main)))
         pin(connection)
         connection.settings({"max_parallel_workers_per_gather": str(limits.parallel - 1)})
-        only = self._chosen(connection.database)
+        only = self._chosen(connection)
         sequences = sequence_queries(connection, only, name)
         tables = lock_tables(connection, limits.lock_wait, only)
         exported = str(connection.value("SELECT pg_catalog.pg_export_snapshot()"))
@@ -199,6 +200,7 @@ class _Work:
             self._address.of(held.connection.database),
             self._source,
             snapshot=held.snapshot,
+            encoding=held.connection.encoding,
             form=form,
             lock_wait=self._request.limits.lock_wait,
             environment=self._environment,
@@ -219,6 +221,7 @@ class _Work:
             tool.path,
             f"--dbname={address.conninfo(application_name='dbfleet')}",
             "--globals-only",
+            f"--encoding={connection.encoding}",
             "--no-password",
         ]
         if not connection.value("SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')"):
@@ -235,19 +238,20 @@ class _Work:
         )
         return ToolStream(command, "globals", "/globals.sql", None, None)
 
-    def _chosen(self, database: str) -> Optional[list[int]]:
+    def _chosen(self, connection: Connection) -> Optional[list[int]]:
         """The numbers of the tables that the tool itself finds by the job's patterns; ``None`` means all."""
         if not narrows(self._source):
             return None
-        address = self._address.of(database)
+        address, chosen = self._address.of(connection.database), selection(self._source)
         argv = (
             self.tool.path,
             f"--dbname={address.conninfo(application_name='dbfleet')}",
             "--format=custom",
             "--compress=0",
             "--schema-only",
+            f"--encoding={encoding_of(chosen, connection.encoding)}",
             "--no-password",
-            *selection(self._source),
+            *chosen,
         )
         command = Command(argv, self._environment, explain=lambda code, words: explain(address, code, words))
         archive = run(command).stdout

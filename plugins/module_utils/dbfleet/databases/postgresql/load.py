@@ -13,6 +13,7 @@ from typing import Callable
 from ...errors import CapacityError, DamagedError, DbfleetError, RefusedError, ToolError
 from ...stream.process import LAST_WORDS, Command, run
 from .address import Address
+from .connection import patient
 from .tools import Tool, reason
 
 STAGED = "dump"
@@ -21,7 +22,7 @@ HEAD = "head"
 FIRST_HEAD = 256 * 1024
 READ_ON = 2**30  # bytes that are read after a failure to find out whether the stored ones are to blame
 # The tool's sessions write into a database that does not count before its last step is made durable.
-SESSION = "-c synchronous_commit=off -c statement_timeout=0 -c lock_timeout=0 -c client_min_messages=error"
+SESSION = {"synchronous_commit": "off"}
 # What only matters to a whole database; of tables that are fetched one by one it would fail or cost time.
 WHOLE_ONLY = (
     "FK CONSTRAINT|MATERIALIZED VIEW DATA|EVENT TRIGGER|PUBLICATION|PUBLICATION TABLE|PUBLICATION TABLES IN SCHEMA|"
@@ -52,7 +53,9 @@ class Loader:
         self._tool = tool
         self._unknown = unknown_setting(tool.major, server)
         self._address = address
-        self._environment = {**environment, "PGOPTIONS": SESSION}
+        settings = {**patient(server), **SESSION}
+        begin = " ".join(f"-c {name}={value}" for name, value in settings.items())
+        self._environment = {**environment, "PGOPTIONS": begin}
         self._options = ["--no-tablespaces"] if trial else []
 
     def stream(self, chunks: Iterable[bytes], file: str, more: Sequence[str] = ()) -> None:

@@ -190,20 +190,23 @@ def dump_command(
     source: Source,
     *,
     snapshot: str,
+    encoding: str,
     form: str,
     lock_wait: int,
     environment: Mapping[str, str],
     more: Sequence[str] = (),
 ) -> Command:
-    """``pg_dump`` of the database at ``address``, in the exported ``snapshot``."""
+    """``pg_dump`` of the database at ``address``, whose encoding is given, in the exported ``snapshot``."""
+    chosen = selection(source)
     argv = [
         tool.path,
         f"--dbname={address.conninfo(application_name='dbfleet')}",
         f"--snapshot={snapshot}",
         f"--format={form}",
+        f"--encoding={encoding_of(chosen, encoding)}",
         f"--lock-wait-timeout={max(1, lock_wait) * 1000}",
         "--no-password",
-        *selection(source),
+        *chosen,
         *more,
     ]
     if form != "plain":
@@ -214,6 +217,14 @@ def dump_command(
         explain=lambda code, words: explain(address, code, words),
         text=form == "plain",
     )
+
+
+def encoding_of(chosen: Sequence[str], database: str) -> str:
+    """In which encoding a dump is to be: that of the database, unless names are ``chosen`` that must be read as UTF-8.
+
+    Without being told, the tool takes what the server's or the role's ``client_encoding`` is.
+    """
+    return database if database == "SQL_ASCII" or all(map(str.isascii, chosen)) else "UTF8"
 
 
 def selection(source: Source) -> list[str]:

@@ -71,7 +71,7 @@ def copy_tables(
         work = _Copy(source, living, wanted, replace)
         work.check()
         missing = [one for one in wanted if one not in work.existing]
-        before, after = (_definitions(tool, side, environment, missing, section) for section in ("pre", "post"))
+        before, after = (_definitions(tool, source, environment, missing, section) for section in ("pre", "post"))
         living.run("BEGIN")
         try:
             work.open()
@@ -110,14 +110,15 @@ def _find(source: Connection, asked: str, schema: str, table: str) -> Wanted:
 
 
 def _definitions(
-    tool: Tool, side: Address, environment: Mapping[str, str], tables: Sequence[Wanted], section: str
+    tool: Tool, source: Connection, environment: Mapping[str, str], tables: Sequence[Wanted], section: str
 ) -> str:
     """The SQL that makes ``tables`` (before their rows) or their indexes and triggers (after them)."""
     if not tables:
         return ""
     argv = (
         tool.path,
-        f"--dbname={side.conninfo(application_name='dbfleet')}",
+        f"--dbname={source.address.conninfo(application_name='dbfleet')}",
+        f"--encoding={source.client_encoding}",
         f"--section={section}-data",
         "--strict-names",
         "--no-password",
@@ -129,7 +130,7 @@ def _definitions(
         explain=lambda code, words: ToolError(f"pg_dump failed: {reason(words)}", "see its message"),
         text=True,
     )
-    return without_meta_commands(run(command).stdout.decode("utf-8"))
+    return without_meta_commands(run(command).stdout.decode(source.client_encoding))
 
 
 class _Copy:
