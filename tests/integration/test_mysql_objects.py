@@ -19,7 +19,7 @@ from mysql_server import Server, content, job_of, own_state  # noqa: E402
 from mysql_zoo import OBJECTS, TABLES  # noqa: E402
 
 from dbfleet.errors import SourceError  # noqa: E402
-from dbfleet.model import Job  # noqa: E402
+from dbfleet.model import Job, Source  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
 from dbfleet.operations.verify import verify  # noqa: E402
 
@@ -60,6 +60,18 @@ def test_verify_finds_it_sound_on_a_server_of_its_own(job: Job) -> None:
     made(job)
     (result,) = verify(job, "latest", "restore")
     assert result.ok, result.findings
+
+
+def test_another_host_in_the_environment_is_not_taken_for_a_socket(
+    server: Server, zoo: str, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The native clients prefer it to the socket of their option file."""
+    monkeypatch.setenv("MYSQL_HOST", "nowhere.invalid")
+    socket = replace(job, source=Source(f"mysql://root@localhost/{zoo}?unix_socket={server.socket}"))
+    made(socket)
+    (result,) = verify(socket, "latest", "restore")
+    assert result.ok, result.findings
+    assert restore(socket, "latest", replace=True).proven
 
 
 def test_the_commands_of_the_manifest_restore_it_by_hand(server: Server, zoo: str, job: Job, tmp_path: Path) -> None:

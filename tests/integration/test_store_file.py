@@ -344,6 +344,14 @@ def test_a_file_system_mounted_for_reading_says_so(tmp_path: Path) -> None:
     in_child(act, disk=(str(tmp_path), "size=1m,ro"))
 
 
+def test_a_folder_whose_name_is_no_text_is_a_place_like_others(tmp_path: Path) -> None:
+    root = os.fsdecode(os.fsencode(tmp_path) + b"/r\xe9p")
+    store = open_store(root)
+    store.put("name", b"data")
+    assert os.listdir(os.fsencode(tmp_path)) == [b"r\xe9p"]
+    assert store.url.isascii() and names(open_store(store.url)) == ["name"]
+
+
 def test_without_hard_links_a_name_is_still_not_overwritten(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **options: object) -> None:
         raise OSError(errno.EPERM, "Operation not permitted")  # what FAT answers

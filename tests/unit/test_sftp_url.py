@@ -90,5 +90,10 @@ def test_the_url_that_is_shown_means_the_same_place(host: str, port: int, path: 
     assert not home or again.user == place.user
 
 
+def test_a_path_that_is_no_text_is_shown_and_read_again() -> None:
+    place = parse_url("sftp://host/srv/r%E9p")
+    assert shown(place) == "sftp://host/srv/r%E9p" and parse_url(shown(place)) == place
+
+
 def test_parents_end_at_the_top() -> None:
     assert [parent(path) for path in ("/a/b", "/a", "/", "a/b", "a", ".")] == ["/a", "/", "/", "a", ".", "."]

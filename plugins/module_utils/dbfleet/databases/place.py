@@ -51,8 +51,8 @@ def url_of(scheme: str, path: str) -> str:
     """The URL of the data directory ``path``: with an absolute path behind the empty host, as SQLite's have."""
     place = os.path.abspath(path)
     if os.name == "nt":
-        return f"{scheme}:////{quote(place.replace(os.sep, '/'), safe='/:')}"
-    return f"{scheme}:///{quote(place, safe='/')}"
+        return f"{scheme}:////{quote(place.replace(os.sep, '/'), safe='/:', errors='surrogateescape')}"
+    return f"{scheme}:///{quote(place, safe='/', errors='surrogateescape')}"
 
 
 def is_path(url: str) -> bool:

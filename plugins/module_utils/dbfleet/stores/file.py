@@ -36,7 +36,8 @@ class FileStore(Store):
 
     def __init__(self, root: str, *, file_mode: int = 0o600, folder_mode: int = 0o700) -> None:
         self.root = os.path.abspath(root)
-        self.url = "file://" + quote(("/" if os.name == "nt" else "") + self.root.replace(os.sep, "/"))
+        path = ("/" if os.name == "nt" else "") + self.root.replace(os.sep, "/")
+        self.url = "file://" + quote(path, errors="surrogateescape")
         self._file_mode = file_mode
         self._folder_mode = folder_mode
 

@@ -84,7 +84,8 @@ class Address:
         """The text of an option file for the tools of ``flavour``."""
         lines = ["[client]", f"user={_value(self.user)}", f"password={_value(self.password)}"]
         if self.socket:
-            lines += [f"socket={_value(self.socket)}", "protocol=socket"]
+            # The clients would take another host from MYSQL_HOST, and forget the socket for it.
+            lines += ["host=localhost", f"socket={_value(self.socket)}", "protocol=socket"]
         else:
             lines += [f"host={_value(self.host)}", f"port={self.port}", "protocol=tcp"]
         lines += [f"{key.replace('_', '-')}={_value(path)}" for key, path in self.tls_files]

@@ -54,7 +54,7 @@ PACKAGES = {
 }
 SERVER_FOLDERS = "/usr/sbin:/usr/libexec:/usr/local/sbin"  # not in every user's PATH
 # MySQL's tools also read a login file, which could send them elsewhere.
-ENVIRONMENT = {"MYSQL_TEST_LOGIN_FILE": os.devnull, "MARIADB_HOST": "", "MYSQL_HOST": ""}
+ENVIRONMENT = {"MYSQL_TEST_LOGIN_FILE": os.devnull}
 _MARIADB = re.compile(r"(?:Distrib |from |server )(\d+)\.(\d+)\.(\d+)-MariaDB|Ver (\d+)\.(\d+)\.(\d+)-MariaDB")
 _MYSQL = re.compile(r"based on MySQL server (\d+)\.(\d+)\.(\d+)|Ver (\d+)\.(\d+)\.(\d+)|Distrib (\d+)\.(\d+)\.(\d+)")
 
@@ -102,7 +102,7 @@ class Tools:
         name = os.path.basename(tool.path)
         return Command(
             (tool.path, f"--defaults-file={self.option_file}", *arguments),
-            {name: value for name, value in ENVIRONMENT.items() if value},
+            ENVIRONMENT,
             explain=lambda code, words: tool_failure(name, code, words, what),
             text=True,
         )

@@ -52,7 +52,7 @@ def shown(place: Place) -> str:
     account = f"{quote(place.user, safe='')}@" if home and place.user else ""
     host = f"[{place.host}]" if ":" in place.host else place.host
     port = "" if place.port == 22 else f":{place.port}"
-    return f"sftp://{account}{host}{port}{quote('/~/' + place.path if home else place.path)}"
+    return f"sftp://{account}{host}{port}{quote('/~/' + place.path if home else place.path, errors='surrogateescape')}"
 
 
 def parent(path: str) -> str:
