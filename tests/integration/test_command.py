@@ -250,6 +250,42 @@ def test_an_answer_that_cannot_be_written_is_a_failure(host: Host) -> None:
     assert done.stderr.startswith("dbfleet: stdout cannot be written: ")
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_change_nothing(host: Host, closed: str) -> None:
+    """As a daemon leaves them: the numbers of files that are opened then are those of the streams."""
+    line = ["bash", "-c", f'exec "$@" {closed}', "bash", *host.line, "backup", "--source", f"sqlite:///{host.database}"]
+    done = subprocess.run(
+        [*line, "--repository", str(host.repository), "--name", "app"],
+        env=host.environ,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert host.run("verify", "all", "--repository", str(host.repository), "--name", "app").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("-f 40", "a file grew too large"),
+        ("-n 8", "no more files can be opened"),
+    ],
+)
+def test_limits_of_the_host_are_told_with_the_way_out(host: Host, limit: str, said: str) -> None:
+    host.large(20_000)
+    words = ["backup", "--source", f"sqlite:///{host.database}", "--repository", str(host.repository), "--name", "app"]
+    done = subprocess.run(
+        ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *host.line, *words],
+        env=host.environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and said in done.stderr and "remedy: " in done.stderr, done.stderr
+    assert "fault of its own" not in done.stderr
+    assert host.json("list", "--repository", str(host.repository), "--name", "app")["backups"] == []
+
+
 def on_a_terminal(host: Host, *words: str, **environ: str) -> tuple[int, str]:
     """Exit code and everything that a person sees on a terminal of 80 columns."""
     leader, follower = pty.openpty()

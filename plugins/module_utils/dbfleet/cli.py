@@ -34,6 +34,7 @@ def main(words: Optional[Sequence[str]] = None, *, zipapp: tuple[str, str] = (""
     options = words[: words.index("--")] if "--" in words else words
     as_json = "--json" in options or words == REQUEST
     verbose = "--verbose" in options or "-v" in options
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         _never_fail_to_encode(stream)
     try:
@@ -47,7 +48,12 @@ def main(words: Optional[Sequence[str]] = None, *, zipapp: tuple[str, str] = (""
         _report(error.kind, error.message, error.remedy, as_json)
         return error.exit_code
     except Exception as error:  # the one place: people get one line, --verbose the rest
+        from .host_faults import host_fault
+
         _trace(verbose)
+        if (fault := host_fault(error)) is not None:
+            _report(fault.kind, fault.message, fault.remedy, as_json)
+            return fault.exit_code
         message = f"the command failed by a fault of its own: {type(error).__name__}: {error}"
         _report("internal", one_line(message), "run it again with --verbose, and report what it prints", as_json)
         return 1
@@ -225,6 +231,18 @@ def _discard(stream: TextIO) -> None:
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, stream.fileno())
     os.close(null)
+
+
+def _open_what_is_closed() -> None:
+    """Open the standard streams to nowhere where they are closed: files of ours would take their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or os.fdopen(0, encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
 
 
 def _never_fail_to_encode(stream: Any) -> None:

@@ -16,12 +16,13 @@ from urllib.parse import quote
 
 from ..durable import sync_file, sync_folder
 from ..errors import CapacityError, DbfleetError, NotFoundError, RefusedError, RepositoryError, UsageError
+from ..host_faults import LARGER_FILES, NO_ROOM
 from .base import FOLDER_ATTEMPTS, Entry, Store, Upload
 from .locks import hold
 from .names import LOCK, PARTIAL, check_name, final_name, partial_name
 from .ownership import give_to_owner, open_or_create
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = NO_ROOM | {errno.EFBIG}
 DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_HARD_LINKS = {errno.EPERM, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 WRITEBACK = 16 * 1024 * 1024  # bytes after which the system is asked to begin to write them to disk
@@ -352,6 +353,8 @@ def storage_error(error: OSError, path: str, verb: str) -> DbfleetError:
     """``error``, which came when ``path`` was to be read, written, removed or locked, with its remedy."""
     done = {"read": "read", "write": "written", "remove": "removed", "lock": "locked"}[verb]
     message = f"{path} cannot be {done}: {error.strerror or error}"
+    if error.errno == errno.EFBIG:
+        return CapacityError(message, LARGER_FILES)
     if error.errno in FULL:
         return CapacityError(message, "free some room there: shorten the retention and prune, or enlarge it")
     if error.errno == errno.EROFS:
