@@ -81,8 +81,8 @@ def nothing_is_listed(job: Job) -> bool:
 class Restored(MariadbProcess):
     """A server on a data directory that is there already."""
 
-    def __init__(self, data: Path) -> None:
-        super().__init__((f"--datadir={data}", "--skip-log-bin"))
+    def __init__(self, data: Path, options: tuple[str, ...] = ()) -> None:
+        super().__init__((f"--datadir={data}", "--skip-log-bin", *options))
         try:
             self.start()
         except BaseException:
@@ -99,9 +99,9 @@ class Restored(MariadbProcess):
 
 
 @contextmanager
-def started(data: Path) -> Iterator[Restored]:
-    """A server on a restored data directory, with nothing but its own settings."""
-    server = Restored(data)
+def started(data: Path, *options: str) -> Iterator[Restored]:
+    """A server on a restored data directory, with nothing but its own settings and ``options``."""
+    server = Restored(data, options)
     try:
         yield server
     finally:

@@ -15,8 +15,9 @@ from .server import Session
 
 LOCKED = ("ibdata1", "aria_log_control")  # a server holds a lock of the operating system on them while it runs
 LEFT_OUT = re.compile(r"(ib_logfile\d+|ibtmp\d+|aria_log\.\d+|.*[-.]bin\.\d+|binlog\.\d+|.*\.err|.*\.log)$")
-# Where InnoDB keeps its two checkpoints in ib_logfile0, by the first four bytes of the file (10.5, 10.8).
-CHECKPOINTS = {b"PHYS": (512 + 8, 1536 + 8), b"Phys": (4096, 8192)}
+# Where InnoDB keeps its two checkpoints in ib_logfile0, by the first four bytes of the file (10.5, 10.8, and 10.8 with
+# an encrypted log, whose checkpoints are not).
+CHECKPOINTS = {b"PHYS": (512 + 8, 1536 + 8), b"Phys": (4096, 8192), b"\xf0\x9f\x97\x9d": (4096, 8192)}
 ATTEMPTS = 25
 PAUSE = 0.2  # seconds between two attempts: a checkpoint is in the file before the server tells of it
 

@@ -9,6 +9,7 @@ from typing import Optional
 
 from ...errors import DamagedError
 from ...model import Artifact
+from .copied_options import require_keys
 from .copy_tool import copy_tool, fields_of, prepare, version_in
 from .server import Version
 from .xbstream import Unpacker, unpack
@@ -50,6 +51,7 @@ class Prepared:
         tool = copy_tool(version, self._tools, f"the backup is of {version.shown} and needs the tool of that version")
         self._require_order()
         base = self._links[0][0]
+        require_keys(self._links[-1][0])
         last = len(self._links) - 1
         prepare(tool, base, last=not last)
         for number, (folder, _unpacker) in enumerate(self._links[1:], 1):

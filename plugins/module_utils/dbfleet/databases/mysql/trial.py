@@ -22,6 +22,7 @@ from ...host import free_port
 from ...stream.process import Command, Filter, last_lines, run
 from ..place import own_tree
 from .address import Address
+from .copied_options import options_for
 from .measure import CLASSIC_HASHING
 from .server import Session, Version
 from .tools import Tool, find
@@ -41,7 +42,6 @@ SETTINGS = (
 )
 # On somebody's files: without their accounts, and never as the replica that the original may have been.
 GIVEN = ("--skip-grant-tables", "--skip-slave-start")
-LAYOUT = ("innodb_page_size", "innodb_data_file_path", "innodb_undo_tablespaces", "innodb_checksum_algorithm")
 ELSE = "restore another backup"
 
 
@@ -90,7 +90,7 @@ class TrialServer:
             else:
                 self._own(self._data)
                 own_tree(self._data, _account(user) if user else None)
-                arguments = (*_arguments(self._data, self._folder), *ways, *GIVEN, *_layout(self._data))
+                arguments = (*_arguments(self._data, self._folder, self._options(self._data, user)), *ways, *GIVEN)
             self._process = Filter(Command((*_bound_to_us(), server.path, *arguments), user=user))
             self._process.close_input()
             threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
@@ -105,6 +105,15 @@ class TrialServer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _options(self, data: str, user: Optional[str]) -> str:
+        """An option file with what the files in ``data`` need; it may hold the secret of a file of keys."""
+        path = os.path.join(self._folder, "copied.cnf")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", errors="surrogateescape") as file:
+            file.write(options_for(data))
+        if user is not None:
+            os.chown(path, *_account(user))
+        return path
 
     def _on_a_socket(self) -> tuple[str, ...]:
         """Who gets into the folder may connect: the options of the server for that."""
@@ -234,17 +243,6 @@ def _account(user: str) -> tuple[int, int]:
     return account.pw_uid, account.pw_gid
 
 
-def _layout(data: str) -> list[str]:
-    """How InnoDB's files are laid out, as the copy's own option file says it."""
-    found = []
-    with open(os.path.join(data, "backup-my.cnf"), encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            name, mark, value = line.strip().partition("=")
-            if mark and name in LAYOUT:
-                found.append(f"--loose-{name.replace('_', '-')}={value}")
-    return found
-
-
 def _initialise(server: Tool, data: str, user: Optional[str]) -> None:
     if server.flavour == "mysql":
         run(
@@ -285,9 +283,9 @@ def _bound_to_us() -> tuple[str, ...]:
     return (path, "--pdeathsig", "KILL", "--") if path and sys.platform.startswith("linux") else ()
 
 
-def _arguments(data: str, folder: str) -> tuple[str, ...]:
+def _arguments(data: str, folder: str, options: str = "") -> tuple[str, ...]:
     return (
-        "--no-defaults",
+        f"--defaults-file={options}" if options else "--no-defaults",
         f"--datadir={data}",
         f"--tmpdir={folder}",  # a starting server deletes temporary tables, and in /tmp those of others
         f"--secure-file-priv={data}",
