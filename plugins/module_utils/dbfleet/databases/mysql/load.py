@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import queue
+import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Optional
 
-from ...errors import CapacityError, DbfleetError, ProofError
+from ...errors import CapacityError, DbfleetError, ProofError, ToolError
 from ...stream.process import Filter
 from ...units import show_size
 from .address import Address
@@ -22,6 +24,7 @@ LOAD = "SET sql_mode = 'NO_AUTO_VALUE_ON_ZERO', foreign_key_checks = 0, unique_c
 ATTEMPTS = 20
 COLLISIONS = (1213, 1205)  # deadlock, lock wait: the statement was undone and may be run again
 LARGEST_PACKET = 2**30  # that a server can be told to take
+UNKNOWN_ENGINE = re.compile(rb"\(Code 1286\): (.{1,200})")
 BATCH = 4  # blocks that wait for a free connection
 
 
@@ -128,15 +131,23 @@ def _insert(session: Session, statement: bytes) -> None:
 def run_client(tools: Tools, database: str, chunks: Iterable[bytes], what: str, *, only_there: bool = False) -> None:
     """Run SQL with the native client in ``database``; ``only_there`` skips what is meant for other databases.
 
-    A failure of the bytes themselves is raised before one of the client.
+    A failure of the bytes themselves is raised before one of the client. Raises ``ToolError`` for a table of an
+    engine that the server does not have, unless the file is from elsewhere: the server would take another engine.
     """
-    arguments = ["--batch", "--comments", "--max-allowed-packet=1G", "--default-character-set=utf8mb4"]
+    arguments = [
+        "--batch",
+        "--show-warnings",
+        "--comments",
+        "--max-allowed-packet=1G",
+        "--default-character-set=utf8mb4",
+    ]
     # A client in binary mode leaves the line ends of routines as they are, but does not know USE.
     arguments.append("--one-database" if only_there else "--binary-mode")
     command = tools.client_command((*arguments, *(("--", database) if database else ())), what)
     refused = False
+    engines: set[str] = set()
     with Filter(command) as client:
-        drain = threading.Thread(target=_drain, args=(client,), daemon=True)
+        drain = threading.Thread(target=hear_of_engines, args=(client, engines), daemon=True)
         drain.start()
         for chunk in chunks:
             if refused:
@@ -150,8 +161,18 @@ def run_client(tools: Tools, database: str, chunks: Iterable[bytes], what: str, 
         words = client.wait()
     if refused:
         raise ProofError(f"{what}: the client stopped reading before the end", "see what it says: " + words)
+    if engines and not only_there:
+        raise ToolError(
+            f"{what}: the server cannot make its tables: {', '.join(sorted(engines))}",
+            "let the server load the engine's plugin (INSTALL SONAME), or restore to one that has it",
+        )
 
 
-def _drain(client: Filter) -> None:
-    while client.read():
-        pass
+def hear_of_engines(client: Filter, found: set[str]) -> None:
+    """Read what a client with ``--show-warnings`` says, to its end; adds what it says of unknown engines."""
+    rest = b""
+    with suppress(OSError, ValueError):  # it was ended
+        while data := client.read():
+            *lines, rest = (rest + data).split(b"\n")
+            told = map(UNKNOWN_ENGINE.search, lines)
+            found.update(one[1].decode("utf-8", "replace") for one in told if one)

@@ -9,11 +9,9 @@ replayed.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, RefusedError, ToolError
@@ -22,10 +20,10 @@ from ...units import to_text
 from ..logs import Recovered, Recovery
 from .binlog_events import Transaction, transactions
 from .binlog_format import MAGIC, Name, name_of
+from .load import hear_of_engines
 from .tools import ENVIRONMENT, Tool
 
 CLIENT = ("--batch", "--show-warnings", "--binary-mode", "--max-allowed-packet=1G")
-UNKNOWN_ENGINE = re.compile(rb"\(Code 1286\): (.{1,200})")
 EARLIER = "restore to a moment before it, or from another backup"
 # Transactions get names of the server that they are applied to: it may know none, and those of the rows that were
 # loaded into it are its own as well. MariaDB's tool has no such option, and its servers take any.
@@ -82,7 +80,7 @@ class Replay:
         """Apply the files of the line one after the other; whether the target was reached."""
         command = Command((*self._client, *CLIENT), ENVIRONMENT, explain=self._explain, text=True)
         with Filter(command) as client:
-            drain = threading.Thread(target=self._hear, args=(client,), daemon=True)
+            drain = threading.Thread(target=hear_of_engines, args=(client, self._engines), daemon=True)
             drain.start()
             try:
                 client.write(self._first)
@@ -94,15 +92,6 @@ class Replay:
             drain.join()
             client.wait()
         return reached
-
-    def _hear(self, client: Filter) -> None:
-        """What the client says: nothing but warnings."""
-        rest = b""
-        with suppress(OSError, ValueError):  # it was ended
-            while data := client.read():
-                *lines, rest = (rest + data).split(b"\n")
-                found = map(UNKNOWN_ENGINE.search, lines)
-                self._engines.update(one[1].decode("utf-8", "replace") for one in found if one)
 
     def _files(self, client: Filter) -> bool:
         start = int(self._recovery.position["binlog_offset"])

@@ -40,6 +40,9 @@ SETTINGS = (
     "--local-infile=0",
     "--loose-mysqlx=OFF",  # MySQL's second protocol, on a port of its own
 )
+# Engines that MariaDB's own package has as plugins, and that keep their rows in the data directory or nowhere. Others
+# may ask other servers for rows.
+ENGINES = {"mariadb": ("--plugin-load-add=ha_archive", "--plugin-load-add=ha_blackhole"), "mysql": ()}
 # On somebody's files: without their accounts, and never as the replica that the original may have been.
 GIVEN = ("--skip-grant-tables", "--skip-slave-start")
 ELSE = "restore another backup"
@@ -90,8 +93,13 @@ class TrialServer:
             else:
                 self._own(self._data)
                 own_tree(self._data, _account(user) if user else None)
-                arguments = (*_arguments(self._data, self._folder, self._options(self._data, user)), *ways, *GIVEN)
-            self._process = Filter(Command((*_bound_to_us(), server.path, *arguments), user=user))
+                arguments = (
+                    *_arguments(self._data, self._folder, self._options(self._data, user)),
+                    *ways,
+                    *GIVEN,
+                )
+            line = (*_bound_to_us(), server.path, *arguments, *ENGINES[server.flavour])
+            self._process = Filter(Command(line, user=user))
             self._process.close_input()
             threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
             self._wait(self._process)
