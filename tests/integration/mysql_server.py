@@ -80,6 +80,19 @@ class AnyServer:
             for statement in statements:
                 cursor.execute(statement)
 
+    @contextmanager
+    def set_globally(self, **values: str) -> Iterator[None]:
+        """Global variables, of those that the server knows, while this lasts."""
+        known = {name: value for name, value in values.items() if self.ask(f"SHOW VARIABLES LIKE '{name}'")}
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            try:
+                for name, value in known.items():
+                    cursor.execute(f"SET GLOBAL {name} = {value}")
+                yield
+            finally:
+                for name in known:
+                    cursor.execute(f"SET GLOBAL {name} = DEFAULT")
+
     def url(self, database: str, user: str = "root") -> str:
         return f"mysql://{user}@127.0.0.1:{self.port}/{quote(database, safe='')}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -141,29 +140,19 @@ UNFRIENDLY = {
 
 def test_settings_of_a_server_that_end_undo_or_forbid_what_dumps_hold(server: Server, zoo: str, job: Job) -> None:
     expected = content(server, zoo)
-    with closing(server.connect()) as connection, connection.cursor() as cursor:
-        try:
-            for name, value in UNFRIENDLY.items():
-                cursor.execute(f"SET GLOBAL {name} = {value}")
-            manifest = made(job)
-            restore(job, manifest.id, to=server.url(f"{zoo}_back"))
-            restore(job, manifest.id, replace=True)
-        finally:
-            for name in UNFRIENDLY:
-                cursor.execute(f"SET GLOBAL {name} = DEFAULT")
+    with server.set_globally(**UNFRIENDLY):
+        manifest = made(job)
+        restore(job, manifest.id, to=server.url(f"{zoo}_back"))
+        restore(job, manifest.id, replace=True)
     assert content(server, f"{zoo}_back") == expected
     assert content(server, zoo) == expected
 
 
 def test_a_server_that_cuts_its_answers_is_refused(server: Server, job: Job) -> None:
     """The dump tool would take the first rows for all of them."""
-    server.ask("SET GLOBAL sql_select_limit = 2")
-    try:
-        with pytest.raises(SourceError, match="after 2 rows") as failure:
-            made(job)
-        assert "SET GLOBAL sql_select_limit = DEFAULT" in failure.value.remedy
-    finally:
-        server.ask("SET GLOBAL sql_select_limit = DEFAULT")
+    with server.set_globally(sql_select_limit="2"), pytest.raises(SourceError, match="after 2 rows") as failure:
+        made(job)
+    assert "SET GLOBAL sql_select_limit = DEFAULT" in failure.value.remedy
     assert made(job).proof.tables["texts"].rows == 4
 
 

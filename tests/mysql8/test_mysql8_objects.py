@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,16 +60,9 @@ UNFRIENDLY = {
 
 def test_settings_of_a_server_that_end_undo_or_forbid_what_dumps_hold(server: Mysql8, zoo: str, job: Job) -> None:
     expected, manifest = content(server, zoo), made(job)
-    known = {name for name in UNFRIENDLY if server.ask(f"SHOW VARIABLES LIKE '{name}'")}
-    with closing(server.connect()) as connection, connection.cursor() as cursor:
-        try:
-            for name in known:
-                cursor.execute(f"SET GLOBAL {name} = {UNFRIENDLY[name]}")
-            restore(job, manifest.id, to=server.url(f"{zoo}_back"))
-            restore(job, manifest.id, replace=True)
-        finally:
-            for name in known:
-                cursor.execute(f"SET GLOBAL {name} = DEFAULT")
+    with server.set_globally(**UNFRIENDLY):
+        restore(job, manifest.id, to=server.url(f"{zoo}_back"))
+        restore(job, manifest.id, replace=True)
     assert content(server, f"{zoo}_back") == expected
     assert content(server, zoo) == expected
 

@@ -7,8 +7,10 @@ included, and reads it again when it prepares the backup.
 from __future__ import annotations
 
 import os
+from typing import Optional
 
-from ...errors import KeyMaterialError
+from ...errors import KeyMaterialError, ToolError
+from ...stream.process import Command, run
 
 NAME = "backup-my.cnf"
 KEPT = (
@@ -36,19 +38,30 @@ def options_for(data: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def require_keys(data: str) -> None:
-    """Raise ``KeyMaterialError`` where a file of keys is not here that the server had encrypted its tables with."""
+def require_keys(data: str, user: Optional[str] = None) -> None:
+    """Raise ``KeyMaterialError`` where ``user`` cannot read the keys that the server had encrypted its tables with.
+
+    Without a user it is the one who asks.
+    """
     for name, value in _pairs(data):
         path = value.partition("FILE:")[2] if name == KEY_TO_IT else value if name == KEY_FILE else ""
         if not path:
             continue
+        what = f"the server encrypted its tables with the keys in {path!r}, which"
         try:
             with open(path, "rb"):
                 pass
         except OSError as error:
             raise KeyMaterialError(
-                f"the server encrypted its tables with the keys in {path!r}, which cannot be read: {error.strerror}",
+                f"{what} cannot be read: {error.strerror}",
                 "bring that file to the same place on this host: no backup of the server holds it",
+            ) from error
+        try:
+            if user is not None:
+                run(Command(("test", "-r", path), user=user))
+        except ToolError as error:
+            raise KeyMaterialError(
+                f"{what} the user {user} cannot read, as whom a trial server runs", f"let {user} read it"
             ) from error
 
 

@@ -22,7 +22,7 @@ from ...host import free_port
 from ...stream.process import Command, Filter, last_lines, run
 from ..place import own_tree
 from .address import Address
-from .copied_options import options_for
+from .copied_options import options_for, require_keys
 from .measure import CLASSIC_HASHING
 from .server import Session, Version
 from .tools import Tool, find
@@ -93,11 +93,9 @@ class TrialServer:
             else:
                 self._own(self._data)
                 own_tree(self._data, _account(user) if user else None)
-                arguments = (
-                    *_arguments(self._data, self._folder, self._options(self._data, user)),
-                    *ways,
-                    *GIVEN,
-                )
+                require_keys(self._data, user)
+                options = self._options(self._data, user)
+                arguments = (*_arguments(self._data, self._folder, options), *ways, *GIVEN)
             line = (*_bound_to_us(), server.path, *arguments, *ENGINES[server.flavour])
             self._process = Filter(Command(line, user=user))
             self._process.close_input()
