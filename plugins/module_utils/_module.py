@@ -13,8 +13,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .dbfleet.absolute import refuse_relative
 from .dbfleet.config import Layer, job_from_layer, merge, read_mapping
-from .dbfleet.errors import DbfleetError
-from .dbfleet.host_faults import host_fault
+from .dbfleet.host_faults import fault_of
 from .dbfleet.jobfiles import read_job_file
 from .dbfleet.keys import KEYS, Key
 from .dbfleet.model import Job
@@ -96,10 +95,8 @@ def end_with(module: AnsibleModule, function: Callable[[AnsibleModule], dict[str
     hide_only_secrets(module)
     try:
         result = function(module)
-    except DbfleetError as error:
-        module.fail_json(msg=str(error), error=error.to_json())
     except Exception as error:
-        if (fault := host_fault(error)) is None:
+        if (fault := fault_of(error)) is None:
             raise
         module.fail_json(msg=str(fault), error=fault.to_json())
     if result.pop("failed", False):

@@ -156,12 +156,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import hide_only_secrets
+from ..module_utils._module import end_with
 from ..module_utils.dbfleet.accounts.base import Account
 from ..module_utils.dbfleet.accounts.keeping import Report, drop, keep
 from ..module_utils.dbfleet.accounts.login import POSTGRESQL_ACCOUNT, accounts_at, default_url, engine_of
 from ..module_utils.dbfleet.accounts.password_file import PasswordFile
-from ..module_utils.dbfleet.errors import DbfleetError, UsageError
+from ..module_utils.dbfleet.errors import UsageError
 from ..module_utils.dbfleet.units import parse_duration
 
 
@@ -186,6 +186,12 @@ def perform(params: dict[str, Any], *, dry_run: bool) -> Report:
         if params["state"] == "absent":
             return drop(server, account, file, dry_run=dry_run)
         return keep(server, account, file, rotate_after=parse_duration(age) if age else None, dry_run=dry_run)
+
+
+def act(module: AnsibleModule) -> dict[str, Any]:
+    report = perform(module.params, dry_run=module.check_mode)
+    actions = list(report.actions)
+    return {"changed": bool(actions), "actions": actions, "rotated": report.rotated, "diff": difference(report)}
 
 
 def difference(report: Report) -> dict[str, str]:
@@ -222,13 +228,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    hide_only_secrets(module)
-    try:
-        report = perform(module.params, dry_run=module.check_mode)
-    except DbfleetError as error:
-        module.fail_json(msg=str(error), error=error.to_json())
-    actions = list(report.actions)
-    module.exit_json(changed=bool(actions), actions=actions, rotated=report.rotated, diff=difference(report))
+    end_with(module, act)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from isolation import heeding
 
 ROOT = Path(__file__).parents[2]
 
+REPOSITORY = ("--repository", "backups", "--name", "app")
+BACKUP = ("backup", "--source", "sqlite:///data/app.db", *REPOSITORY)
+
 
 class Host:
     """A folder with a database, a repository, and the command."""
@@ -45,8 +48,15 @@ class Host:
             database.commit()
 
     def run(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        return self._run([*self.line, *words], environ)
+
+    def shell(self, script: str, *words: str) -> subprocess.CompletedProcess[str]:
+        """The command as the arguments of a script."""
+        return self._run(["bash", "-c", script, "bash", *self.line, *words], {})
+
+    def _run(self, line: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [*self.line, *words],
+            line,
             cwd=self.folder,
             env={**self.environ, **environ},
             capture_output=True,
@@ -253,15 +263,9 @@ def test_an_answer_that_cannot_be_written_is_a_failure(host: Host) -> None:
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_standard_streams_change_nothing(host: Host, closed: str) -> None:
     """As a daemon leaves them: the numbers of files that are opened then are those of the streams."""
-    line = ["bash", "-c", f'exec "$@" {closed}', "bash", *host.line, "backup", "--source", f"sqlite:///{host.database}"]
-    done = subprocess.run(
-        [*line, "--repository", str(host.repository), "--name", "app"],
-        env=host.environ,
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert host.run("verify", "all", "--repository", str(host.repository), "--name", "app").returncode == 0
+    done = host.shell(f'exec "$@" {closed}', *BACKUP)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert host.run("verify", "all", *REPOSITORY).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -273,17 +277,10 @@ def test_closed_standard_streams_change_nothing(host: Host, closed: str) -> None
 )
 def test_limits_of_the_host_are_told_with_the_way_out(host: Host, limit: str, said: str) -> None:
     host.large(20_000)
-    words = ["backup", "--source", f"sqlite:///{host.database}", "--repository", str(host.repository), "--name", "app"]
-    done = subprocess.run(
-        ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *host.line, *words],
-        env=host.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = host.shell(f'ulimit {limit}; exec "$@"', *BACKUP)
     assert done.returncode == 1 and said in done.stderr and "remedy: " in done.stderr, done.stderr
     assert "fault of its own" not in done.stderr
-    assert host.json("list", "--repository", str(host.repository), "--name", "app")["backups"] == []
+    assert host.json("list", *REPOSITORY)["backups"] == []
 
 
 def on_a_terminal(host: Host, *words: str, **environ: str) -> tuple[int, str]:

@@ -122,9 +122,7 @@ def test_a_server_without_room_refuses_a_restore_and_keeps_what_it_has(server: S
 def test_rows_of_20_mb_pass_a_server_with_a_small_packet_and_a_target_that_is_too_small_says_so(
     server: Server, database: str, job: Job
 ) -> None:
-    usual = server.ask("SELECT @@global.max_allowed_packet")[0][0]
-    server.ask("SET GLOBAL max_allowed_packet = 64 * 1024 * 1024")
-    try:
+    with server.set_globally(max_allowed_packet="64 * 1024 * 1024"):
         server.script(
             database,
             "CREATE TABLE large(id INT PRIMARY KEY, b LONGBLOB, t LONGTEXT)",
@@ -139,8 +137,6 @@ def test_rows_of_20_mb_pass_a_server_with_a_small_packet_and_a_target_that_is_to
         server.ask(statement)  # what it says is what helps
         assert restore(job, manifest.id, to=server.url(f"{database}_back")).proven
         assert content(server, f"{database}_back") == content(server, database)
-    finally:
-        server.ask(f"SET GLOBAL max_allowed_packet = {usual}")
 
 
 def test_every_row_of_a_wide_table_counts(server: Server, database: str) -> None:
@@ -149,17 +145,13 @@ def test_every_row_of_a_wide_table_counts(server: Server, database: str) -> None
     server.ask(f"CREATE TABLE wide(id INT PRIMARY KEY, {', '.join(columns)})", database)
     values = ", ".join(["repeat('x', 65000)"] * 40)
     server.ask(f"INSERT INTO wide VALUES(1, {values}), (2, {values})", database)
-    usual = server.ask("SELECT @@global.max_allowed_packet")[0][0]
-    server.ask(f"SET GLOBAL max_allowed_packet = {SMALL}")
-    try:
+    with server.set_globally(max_allowed_packet=str(SMALL)):
         found = []
         for _change in range(2):
             with Session(address_of(Source(server.url(database)))) as session:
                 found.append(measure_table(session, database, "wide", "sha256").digest)
             server.ask("UPDATE wide SET c39 = concat(c39, 'y') WHERE id = 2", database)
         assert found[0] != found[1] and found[0] != "0" * 32
-    finally:
-        server.ask(f"SET GLOBAL max_allowed_packet = {usual}")
 
 
 def test_zero_dates_and_invalid_defaults_pass_a_strict_server(server: Server, database: str, job: Job) -> None:
@@ -171,9 +163,7 @@ def test_zero_dates_and_invalid_defaults_pass_a_strict_server(server: Server, da
         "CREATE TRIGGER stamped BEFORE INSERT ON loose FOR EACH ROW SET new.d = '0000-00-00'",
     )
     expected = content(server, database)
-    usual = server.ask("SELECT @@global.sql_mode")[0][0]
-    server.ask("SET GLOBAL sql_mode = 'TRADITIONAL,NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES'")
-    try:
+    with server.set_globally(sql_mode="'TRADITIONAL,NO_AUTO_VALUE_ON_ZERO,NO_BACKSLASH_ESCAPES'"):
         manifest = made(job)
         restore(job, manifest.id, to=server.url(f"{database}_back"))
         assert content(server, f"{database}_back") == expected
@@ -182,8 +172,6 @@ def test_zero_dates_and_invalid_defaults_pass_a_strict_server(server: Server, da
         assert content(server, database) == expected
         (result,) = verify(job, "latest", "restore")
         assert result.ok, result.findings
-    finally:
-        server.ask(f"SET GLOBAL sql_mode = '{usual}'")
 
 
 def test_text_that_is_invalid_in_its_character_set_is_found_by_verify(server: Server, database: str, job: Job) -> None:

@@ -114,15 +114,10 @@ def test_over_a_database_with_all_of_it(server: Server, zoo: str, job: Job) -> N
 
 def test_a_proof_is_the_same_whatever_the_settings_of_the_server_are(server: Server, job: Job) -> None:
     before = made(job).proof
-    server.ask("SET GLOBAL time_zone = '+05:00'")
-    server.ask("SET GLOBAL sql_mode = 'ANSI,NO_BACKSLASH_ESCAPES'")
-    try:
+    with server.set_globally(time_zone="'+05:00'", sql_mode="'ANSI,NO_BACKSLASH_ESCAPES'"):
         manifest = made(job)
         assert manifest.proof == before
         restore(job, manifest.id, replace=True)
-    finally:
-        server.ask("SET GLOBAL time_zone = 'SYSTEM'")
-        server.ask("SET GLOBAL sql_mode = DEFAULT")
     assert made(job).proof == before
 
 

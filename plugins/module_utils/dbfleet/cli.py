@@ -43,15 +43,11 @@ def main(words: Optional[Sequence[str]] = None, *, zipapp: tuple[str, str] = (""
     except Stopped as stopped:
         _report("stopped", f"stopped by {stopped}", "run it again: what was left behind is swept", as_json)
         return stopped.exit_code
-    except DbfleetError as error:
-        _trace(verbose)
-        _report(error.kind, error.message, error.remedy, as_json)
-        return error.exit_code
     except Exception as error:  # the one place: people get one line, --verbose the rest
-        from .host_faults import host_fault
+        from .host_faults import fault_of
 
         _trace(verbose)
-        if (fault := host_fault(error)) is not None:
+        if (fault := fault_of(error)) is not None:
             _report(fault.kind, fault.message, fault.remedy, as_json)
             return fault.exit_code
         message = f"the command failed by a fault of its own: {type(error).__name__}: {error}"

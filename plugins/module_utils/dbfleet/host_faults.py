@@ -8,13 +8,18 @@ from __future__ import annotations
 import errno
 from typing import Optional
 
-from .errors import CapacityError
+from .errors import CapacityError, DbfleetError
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 LARGER_FILES = "choose a file system that takes larger files (FAT takes 4 GiB), or raise the limit: ulimit -f"
 MORE_FILES = "raise the limit: ulimit -n, or LimitNOFILE= of its service"
 MORE_MEMORY = "raise the limit (ulimit -v, MemoryMax= of its service), or choose fewer compression.threads"
 MORE_PROCESSES = "raise the limit: ulimit -u (TasksMax= of its service), or that of memory: ulimit -v"
+
+
+def fault_of(error: BaseException) -> Optional[DbfleetError]:
+    """What a door tells of ``error``; ``None`` where it is a fault of our own."""
+    return error if isinstance(error, DbfleetError) else host_fault(error)
 
 
 def host_fault(error: BaseException) -> Optional[CapacityError]:

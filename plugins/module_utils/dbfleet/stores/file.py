@@ -355,7 +355,7 @@ def storage_error(error: OSError, path: str, verb: str) -> DbfleetError:
     message = f"{path} cannot be {done}: {error.strerror or error}"
     if error.errno == errno.EFBIG:
         return CapacityError(message, LARGER_FILES)
-    if error.errno in FULL:
+    if error.errno in NO_ROOM:
         return CapacityError(message, "free some room there: shorten the retention and prune, or enlarge it")
     if error.errno == errno.EROFS:
         return RepositoryError(message, "mount the file system for writing")

@@ -12,7 +12,7 @@ from typing import Optional
 from ...errors import KeyMaterialError, ToolError
 from ...stream.process import Command, run
 
-NAME = "backup-my.cnf"
+OPTION_FILE = "backup-my.cnf"
 KEPT = (
     "innodb_page_size",
     "innodb_data_file_path",
@@ -66,6 +66,6 @@ def require_keys(data: str, user: Optional[str] = None) -> None:
 
 
 def _pairs(data: str) -> list[tuple[str, str]]:
-    with open(os.path.join(data, NAME), encoding="utf-8", errors="surrogateescape") as file:
+    with open(os.path.join(data, OPTION_FILE), encoding="utf-8", errors="surrogateescape") as file:
         split = (line.strip().partition("=") for line in file)
         return [(name, value) for name, mark, value in split if mark]

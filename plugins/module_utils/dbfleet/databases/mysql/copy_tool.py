@@ -15,6 +15,7 @@ from typing import Callable, Optional
 from ...errors import BusyError, CapacityError, DamagedError, DbfleetError, ProofError, SourceError, ToolError
 from ...stream.process import Command, Filter, show_exit
 from .address import Address
+from .copied_options import OPTION_FILE
 from .server import Version, version_of
 from .tools import ENVIRONMENT, Tool, find
 
@@ -190,7 +191,7 @@ def prepare(tool: Tool, folder: str, increment: Optional[str] = None, *, last: b
 
     argv = [
         tool.path,
-        f"--defaults-file={os.path.join(folder, 'backup-my.cnf')}",
+        f"--defaults-file={os.path.join(folder, OPTION_FILE)}",
         "--prepare",
         f"--target-dir={folder}",
         f"--use-memory={MEMORY}",

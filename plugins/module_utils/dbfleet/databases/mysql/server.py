@@ -164,8 +164,7 @@ class Session:
                 self._lifted.append(f"{name} = {RULES[name]}")
 
     def begin(self) -> str:
-        """The SQL with which sessions of the native client begin, so that they run a dump as it is meant."""
-        self.lift_rules()
+        """The SQL with which sessions of the native client begin, to run a dump as it is meant: like this one."""
         return "SET " + ", ".join((STEADY, *self._lifted))
 
     def status(self, name: str) -> Optional[str]:
