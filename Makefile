@@ -5,9 +5,9 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 
 STATIC := lint types sanity
-CHECKS := unit integration versions regression windows mysql8 debian13 sidecar molecule
+CHECKS := unit integration versions regression windows mysql8 debian13 ubuntu24 sidecar molecule
 
-.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine debian11 sid bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine debian11 ubuntu22 sid bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -54,7 +54,10 @@ mysql8: ## backups of MySQL 8.0, whose server and tools run under Wine
 	@scripts/dev/mysql8.sh
 
 debian13: ## MariaDB 11.8 and SQLite with the Python of Debian 13, in podman
-	@scripts/dev/debian.sh 13
+	@scripts/dev/distribution.sh debian-13
+
+ubuntu24: ## physical backups of MySQL 8.0 by Percona's xtrabackup, of Ubuntu 24.04, in podman
+	@scripts/dev/distribution.sh ubuntu-24.04
 
 sidecar: ## the container image with a scheduler, in podman
 	@scripts/dev/sidecar.sh
@@ -66,10 +69,13 @@ machine: ## a backup server on a kernel of its own: quotas, reboot (20 minutes, 
 	@scripts/dev/machine.sh
 
 debian11: ## Python 3.9, SQLite 3.34, PostgreSQL 13 and OpenSSH 8.4, of Debian 11 (not part of test)
-	@scripts/dev/debian.sh 11
+	@scripts/dev/distribution.sh debian-11
+
+ubuntu22: ## MariaDB 10.6, PostgreSQL 14, SQLite 3.37 and Python 3.10, of Ubuntu 22.04 (not part of test)
+	@scripts/dev/distribution.sh ubuntu-22.04
 
 sid: ## MySQL 9.7, PostgreSQL 18 and SQLite with Python 3.14, of Debian's next release (not part of test)
-	@scripts/dev/debian.sh sid
+	@scripts/dev/distribution.sh debian-sid
 
 bench: ## benchmarks
 	@scripts/dev/bench.sh

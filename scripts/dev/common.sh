@@ -127,22 +127,49 @@ digest() {
   done | LC_ALL=C sort -z | xargs -0 -r sha256sum | sha256sum | cut -d' ' -f1
 }
 
-# debian_image IMAGE SUITE PACKAGES WHAT [OPTION...]: make IMAGE with Debian's packages, so that no image registry is
-# needed. OPTIONs are those of `podman import`. A mirror may be some weeks behind. MIRROR
-# names one, from which alone packages are taken, without Debian's updates.
-debian_image() {
-  local image=$1 suite=$2 packages=$3 what=$4 work
+# distribution_image IMAGE SUITE PACKAGES WHAT [OPTION...]: make IMAGE with the packages of that suite of Debian or
+# Ubuntu, so that no image registry is needed. OPTIONs are those of `podman import`. A mirror may be some weeks behind.
+# MIRROR names one of Debian, from which alone packages are taken, without Debian's updates.
+distribution_image() {
+  local image=$1 suite=$2 packages=$3 what=$4 work sources=(${MIRROR:+"$MIRROR"}) keys=()
   shift 4
   need_command mmdebstrap mmdebstrap "builds $what"
   work=$(mktemp -d)
-  say "building $image with Debian's packages: $what (once, one or two minutes)"
-  if ! { as_root mmdebstrap --quiet --variant=minbase \
-    --aptopt='Acquire::Check-Valid-Until "false"' "--include=$packages" "$suite" "$work/rootfs.tar" ${MIRROR:+"$MIRROR"} &&
+  case $suite in
+    jammy | noble)
+      chmod 755 "$work" # apt reads them as a user of its own
+      ubuntu_keys "$work/ubuntu.gpg"
+      keys=("--keyring=$work/ubuntu.gpg")
+      sources=("deb $UBUNTU $suite main universe" "deb $UBUNTU $suite-updates main universe")
+      ;;
+  esac
+  say "building $image with packages of $suite: $what (once, one or two minutes)"
+  if ! { as_root mmdebstrap --quiet --variant=minbase "${keys[@]}" \
+    --aptopt='Acquire::Check-Valid-Until "false"' "--include=$packages" "$suite" "$work/rootfs.tar" "${sources[@]}" &&
     podman import --quiet "$@" "$work/rootfs.tar" "$image" >/dev/null; }; then
     rm -rf -- "$work"
     die "$image could not be built"
   fi
   rm -rf -- "$work"
+}
+
+UBUNTU=http://archive.ubuntu.com/ubuntu
+# The package of Ubuntu's archive keys, which Debian 12 does not have.
+UBUNTU_KEYS=pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
+UBUNTU_KEYS_SHA256=36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8
+
+# ubuntu_keys FILE: write the keys that sign Ubuntu's archive to FILE.
+ubuntu_keys() {
+  local folder
+  folder=$(mktemp -d)
+  need_command curl curl "fetches the keys of Ubuntu's archive"
+  curl --silent --show-error --fail --retry 3 --output "$folder/keys.deb" "$UBUNTU/$UBUNTU_KEYS" ||
+    die "$UBUNTU cannot be reached"
+  echo "$UBUNTU_KEYS_SHA256  $folder/keys.deb" | sha256sum --check --status ||
+    die "$UBUNTU/$UBUNTU_KEYS is another file than expected"
+  dpkg-deb --extract "$folder/keys.deb" "$folder/keys"
+  cp -- "$folder/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg" "$1"
+  rm -rf -- "$folder"
 }
 
 # is_current STAMP DIGEST: whether STAMP says that this very state was handled already.

@@ -1,19 +1,24 @@
 #!/usr/bin/env bash
 # Makes the image of the test hosts: Debian with systemd as PID 1. It is built from Debian's packages, so no
-# image registry is needed. DBFLEET_TEST_IMAGE names another image (with systemd, Python 3 and sshd) instead.
+# image registry is needed. DBFLEET_TEST_IMAGE names another image (with systemd, Python 3 and sshd) instead:
+# localhost/dbfleet-systemd:SUITE is made of that suite of Debian or Ubuntu (trixie, jammy, noble).
 source "$(dirname -- "${BASH_SOURCE[0]}")/common.sh"
 
-default=localhost/dbfleet-systemd:bookworm
-image=${DBFLEET_TEST_IMAGE:-$default}
+ours=localhost/dbfleet-systemd
+image=${DBFLEET_TEST_IMAGE:-$ours:bookworm}
 need_podman "test hosts are containers"
 if podman image exists "$image"; then
   exit 0
 fi
-if [ "$image" != "$default" ]; then
-  say "pulling $image: the image of the test hosts"
-  podman pull --quiet "$image"
-  exit 0
-fi
+case $image in
+  "$ours":*) ;;
+  *)
+    say "pulling $image: the image of the test hosts"
+    podman pull --quiet "$image"
+    exit 0
+    ;;
+esac
 
-packages=systemd,systemd-sysv,dbus,python3,python3-apt,cron,sudo,openssh-server,iproute2,procps,gnupg,ca-certificates
-debian_image "$image" bookworm "$packages" "the image of the test hosts" --change 'CMD=["/lib/systemd/systemd"]'
+packages=systemd,systemd-sysv,dbus,apt,python3,python3-apt,cron,sudo,openssh-server,iproute2,procps,gnupg,ca-certificates
+distribution_image "$image" "${image#"$ours":}" "$packages" "the image of the test hosts" \
+  --change 'CMD=["/lib/systemd/systemd"]'

@@ -14,7 +14,7 @@ default=localhost/dbfleet-sidecar-base:bookworm-$(printf %s "$packages" | sha256
 base=${DBFLEET_SIDECAR_BASE:-$default}
 if ! podman image exists "$base"; then
   [ "$base" = "$default" ] || die "there is no image $base: pull it, or unset DBFLEET_SIDECAR_BASE"
-  debian_image "$base" bookworm "$packages" "the base of the sidecar"
+  distribution_image "$base" bookworm "$packages" "the base of the sidecar"
 fi
 say "podman build containers/sidecar"
 podman build --quiet --format docker --build-arg "BASE=$base" --build-arg PACKAGES= --file containers/sidecar/Containerfile \
