@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 from conformance_jobs import made
-from mysql_server import LEDGER, USER, MariadbProcess, Server, content
+from mysql_server import LEDGER, USER, LocalServer, MariadbProcess, Server, content
 from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
@@ -130,13 +130,13 @@ def meanwhile(act: Callable[[], object], server: Server) -> Iterator[None]:
     thread.join()
 
 
-def copying(server: Server) -> list[int]:
+def copying(server: LocalServer, tool: str = "mariadb-backup") -> list[int]:
     """The processes of the tool that copy this very server."""
-    found = subprocess.run(["pgrep", "-x", "mariadb-backup"], stdout=subprocess.PIPE, text=True, check=False)
+    found = subprocess.run(["pgrep", "-x", tool], stdout=subprocess.PIPE, text=True, check=False)
     numbers = []
     for number in map(int, found.stdout.split()):
         with suppress(OSError):
-            if os.path.samefile(f"/proc/{number}/cwd", data_of(server)):
+            if os.path.samefile(f"/proc/{number}/cwd", server.folder / "data"):
                 numbers.append(number)
     return numbers
 

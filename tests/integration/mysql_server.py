@@ -25,6 +25,7 @@ from waiting import wait_until
 
 from dbfleet.model import Job, Limits, ProofPolicy, Repository, Source
 
+LAID_OUT = ("--innodb-data", "--innodb-undo", "--innodb-log-group", "--aria-log-dir", "--lower-case")  # from the start
 QUICK = Limits(lock_wait=2, min_free="0")
 USER = "mysql"
 
@@ -226,6 +227,7 @@ class Server(MariadbProcess):
                 f"--tmpdir={self.folder}",  # a starting server deletes the temporary tables there, whosever they are
                 "--skip-test-db",
                 "--auth-root-authentication-method=normal",
+                *(option for option in options if option.startswith(LAID_OUT)),
             ],
             check=True,
             stdout=subprocess.DEVNULL,

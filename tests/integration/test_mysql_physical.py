@@ -140,18 +140,60 @@ def test_tables_with_a_place_of_their_own_come_back_in_the_usual_one(
     source.script("app", "DROP TABLE far")
 
 
+LAYOUTS = {
+    "names in lower case": ("--lower-case-table-names=1",),
+    "files of InnoDB elsewhere": (
+        "--innodb-data-home-dir={place}",
+        "--innodb-data-file-path=one:12M;two:12M:autoextend",
+    ),
+    "its first file elsewhere": ("--innodb-data-home-dir=", "--innodb-data-file-path={place}/one:12M:autoextend"),
+    "logs elsewhere": (
+        "--innodb-log-group-home-dir={place}",
+        "--innodb-undo-directory={place}",
+        "--innodb-undo-tablespaces=3",
+        "--aria-log-dir-path={place}",
+    ),
+    "each table in one file": ("--innodb-file-per-table=OFF",),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_servers_of_any_layout_come_back(room: Path, tmp_path: Path, layout: str) -> None:
+    place = room / "place"
+    place.mkdir()
+    shutil.chown(place, "mysql") if os.geteuid() == 0 else None
+    settings = tuple(one.format(place=place) for one in LAYOUTS[layout])
+    source = copied(*settings)
+    try:
+        job = job_of(source, tmp_path / "backups", type="auto")
+        counted(job)
+        source.script("app", "UPDATE items SET amount = amount + 1", "CREATE TABLE Later AS SELECT 1 AS x")
+        assert counted(job).type == "incremental"
+        expected = everything(source)
+        assert all(result.findings == () for result in verify(job, "all", "restore"))
+        restore(job, "latest", to=str(room / "data"))
+        own = [one.replace(f"{place}/", "") for one in settings if "data-file-path" in one or "lower" in one]
+        with started(room / "data", *own) as restored:
+            assert everything(restored) == expected
+    finally:
+        source.remove()
+
+
 @pytest.mark.parametrize("what", ["moved", "set back", "upgraded", "forgotten"])
 def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
     source: Server, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dbfleet.databases.mysql import physical
+    from dbfleet.databases.mysql.data_directory import require_here
 
     job = job_of(source, tmp_path / "backups", type="incremental", proof=ProofPolicy("none"))
     made(job)
     if what == "moved":
-        monkeypatch.setattr(physical, "mark_of", lambda path: "another file")
+        monkeypatch.setattr(
+            physical, "require_here", lambda session: replace(require_here(session), mark="another file")
+        )
     elif what == "set back":
-        monkeypatch.setattr(physical, "current_lsn", lambda text, what: 17)
+        monkeypatch.setattr(physical, "current_lsn", lambda session: 17)
     elif what == "upgraded":
         why = physical.why_full
         monkeypatch.setattr(

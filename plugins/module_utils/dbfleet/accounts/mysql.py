@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Optional
 
+from ..databases.mysql.privileges import read_by_copying
 from ..databases.mysql.server import Session, quoted
 from ..errors import NotFoundError, RefusedError, SourceError
 from .base import Account, AccountServer, Step
@@ -94,6 +95,8 @@ class MysqlAccounts(AccountServer):
             grants[SERVER] |= {"REPLICATION SLAVE", "PROCESS", "LOCK TABLES"}
             if not mariadb and number >= (8,):
                 grants[SERVER].add("BACKUP_ADMIN")
+                for table in read_by_copying(number) if account.databases else ():
+                    grants[("performance_schema", table)] = {"SELECT"}
         for name in account.databases:
             grants[(pattern(name), EVERYTHING)] = set(READING)
         if not account.databases:

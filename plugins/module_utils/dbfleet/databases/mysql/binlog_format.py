@@ -191,12 +191,7 @@ class BinlogFormat(LogFormat):
         return super().fits(backup) or (backup.method == "logical" and LOGICAL_SINCE in backup.position)
 
     def require(self, target: Target, backup: Manifest) -> None:
-        """A binary log's own kinds of targets. What Percona's tool copied of MySQL is brought forward by hand."""
-        if backup.method == "physical" and not backup.source.server_version.startswith("MariaDB"):
-            raise UsageError(
-                f"this version does not bring physical backups of MySQL forward to {target} by itself",
-                "restore the backup, and replay the log with the server's own tools, as docs/log_archive.md says",
-            )
+        """A binary log's own kinds of targets."""
         if target.kind not in TARGETS:
             raise UsageError(
                 f"a binary log knows no {target.kind} to go to", "name a time, a position (FILE:OFFSET) or a GTID"

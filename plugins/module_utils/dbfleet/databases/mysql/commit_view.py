@@ -1,9 +1,10 @@
 """The tables as they are at the very commit at which a physical backup is consistent.
 
 mariadb-backup says on stderr when it holds all commits (``BACKUP STAGE BLOCK_COMMIT``). A transaction with a
-consistent snapshot that begins then sees exactly what the backup holds, and can be counted at leisure. That it
-did begin while commits were held is not assumed: the tool says before it lets go, and nothing of that may have
-been written when the snapshots stand. Where the server has a binary log, its positions must be equal as well.
+consistent snapshot that begins then sees exactly what the backup holds, and can be counted at leisure. xtrabackup
+holds none: they are held here, while it copies the last small files and reads how far the logs are. That the
+snapshots did begin in time is not assumed: the tool says when it goes on, and nothing of that may have been written
+when they stand. Where the server has a binary log, its positions must be equal as well.
 """
 
 from __future__ import annotations
@@ -11,21 +12,22 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Optional
 
 from ...errors import DbfleetError
 from ...model import Proof, ProofPolicy, TableProof
 from ...stream.process import Filter
 from .address import Address
-from .copy_tool import Hearing
+from .copy_tool import FLAVOURS, Hearing
 from .faults import ChangedError
+from .gate import commits_held, definitions_held
+from .lock_alarm import LockAlarm
 from .measure import NEWEST, measure_queries, measure_table
-from .server import SYSTEM, Session, each_of, end_sessions
+from .server import SYSTEM, Session, Version, each_of, end_sessions
 from .snapshot import BEGIN, REPEATABLE
 
-HELD = "Acquired locks for BACKUP STAGE BLOCK_COMMIT"
-LETTING_GO = re.compile(r"\b(Starting|Executing) BACKUP STAGE END")
+HOLD_WAIT = 2  # seconds that commits wait at most, where they are held here
 INNER = re.compile(r"FTS_[0-9a-f]{16}_|#sql")
 # The names in InnoDB's own catalog are those of files; the server itself translates them.
 NAME = "convert(convert(convert({} USING binary) USING filename) USING utf8mb4)"
@@ -35,6 +37,11 @@ TABLES = (
     + ", "
     + NAME.format("substring_index(substring_index(substring_index(name, '/', -1), '#P#', 1), '#p#', 1)")
     + ", table_id FROM information_schema.innodb_sys_tables WHERE name LIKE '%/%' ORDER BY table_id"
+)
+# MySQL keeps such names to itself. Its definitions are held, so that a name is enough.
+NAMES = (
+    "SELECT table_schema, table_name, '' FROM information_schema.tables"
+    " WHERE engine = 'InnoDB' AND table_type = 'BASE TABLE'"
 )
 SEQUENCES = "SELECT table_schema, table_name FROM information_schema.tables WHERE table_type = 'SEQUENCE'"
 Name = tuple[str, str]  # database and table
@@ -48,18 +55,30 @@ def shown(name: Name) -> str:
 class CommitView:
     """Snapshots that begin when :meth:`tell` hears that commits are held."""
 
-    def __init__(self, address: Address, count: int, unread: str = "") -> None:
-        """Over ``count`` connections; ``unread`` says why the account cannot count rows, if it cannot."""
+    def __init__(self, address: Address, version: Version, count: int, *, lock_wait: int, unread: str = "") -> None:
+        """Over ``count`` connections; ``unread`` says why the account cannot count rows, if it cannot.
+
+        Raises ``BusyError`` where a statement that alters a table goes on for ``lock_wait`` seconds.
+        """
         self._address = address
+        self._version = version
+        self._moment = FLAVOURS[version.flavour].moment
+        self._defined = ExitStack()  # while this is open nobody alters a table, where the server can see to that
+        self._holding = ExitStack()  # while this is open nothing is committed
         self._sessions: list[Session] = []
         self._begun = threading.Event()  # or it never will
         self._child: Optional[Filter] = None
+        self.alarm = LockAlarm(address, lock_wait, self._moment.waits)
         self._limit: Optional[int] = None
         self._in_time: Optional[bool] = None
         self.hearing = Hearing(self._tell)
         self.position: Mapping[str, str] = {}
         self.reason = unread  # why nothing can be said of the tables, if so
         try:
+            if version.flavour == "mysql":
+                wait = max(1, lock_wait)
+                holder = self._defined.enter_context(Session(address, lock_wait=wait))
+                self._defined.enter_context(definitions_held(holder, version, wait=wait))
             for _number in range(max(1, count)):
                 session = Session(address)
                 self._sessions.append(session)
@@ -72,24 +91,35 @@ class CommitView:
     def watch(self, child: Filter) -> None:
         """The tool that is heard."""
         self._child = child
+        self.alarm.watch(child)
 
     def close(self) -> None:
         """End the sessions. Never raises."""
+        self.alarm.cancel()
+        self._holding.close()
+        self._defined.close()
         for session in self._sessions:
             session.close()
 
     def _tell(self, line: str, start: int) -> None:
-        if HELD in line and not self._begun.is_set():
+        moment = self._moment
+        self.alarm.tell(line)
+        if moment.begin in line and not self._begun.is_set():
             try:
                 if not self.reason:
                     self._begin()
             except DbfleetError as error:
                 self.reason = error.message
             self._begun.set()
-        elif LETTING_GO.search(line) and self._in_time is None:
+        elif moment.stand.search(line) and self._in_time is None:
             self._in_time = self._limit is not None and start >= self._limit
+        if moment.over is not None and moment.over in line:
+            self._holding.close()
 
     def _begin(self) -> None:
+        if self._moment.over is not None:
+            holder = self._holding.enter_context(Session(self._address, lock_wait=HOLD_WAIT))
+            self._holding.enter_context(commits_held(holder, self._version, {}, wait=HOLD_WAIT))
         for session in self._sessions:
             session.run(BEGIN)
         unheard = self._child.unheard() if self._child is not None else None
@@ -99,6 +129,8 @@ class CommitView:
         found = [self._sessions[0].status(name) for name in names]
         if found[0] and found[1]:
             self.position = {"file": found[0], "offset": found[1]}
+        elif self._version.flavour == "mysql":  # the tool begins another file of the binary log
+            self.position = {"gtid": (self._sessions[0].variable("gtid_executed") or "").replace("\n", "")}
 
     def interrupt(self) -> None:
         """The run has failed: end what :meth:`measure` does."""
@@ -108,15 +140,15 @@ class CommitView:
 
     def over(self) -> None:
         """The tool has ended: what it has not said by now it will not say."""
+        self._holding.close()
         if not self._begun.is_set():
             self.reason = self.reason or "the tool did not tell when it held commits"
             self._begun.set()
 
-    def is_at(self, file: str, offset: str) -> bool:
+    def is_at(self, file: str, offset: str, gtid: str) -> bool:
         """Whether the snapshots are of the commit at which the backup is, whose place in the binary log is given."""
-        if self.position and file and (self.position["file"], self.position["offset"]) != (file, offset):
-            return False
-        return bool(self._in_time)
+        place = {"file": file, "offset": offset, "gtid": gtid}
+        return bool(self._in_time) and (not file or all(place[name] == value for name, value in self.position.items()))
 
     # --- measuring ----------------------------------------------------------------------------
 
@@ -146,7 +178,7 @@ class CommitView:
         """InnoDB's numbers of each table, of all its partitions."""
         found: dict[Name, list[str]] = {}
         with Session(self._address) as session:
-            for database, table, number in session.rows(TABLES):
+            for database, table, number in session.rows(TABLES if self._version.flavour == "mariadb" else NAMES):
                 if str(database).lower() not in SYSTEM and not INNER.match(str(table)):
                     found.setdefault((str(database), str(table)), []).append(str(number))
             for database, sequence in session.rows(SEQUENCES):  # no snapshot covers them

@@ -1,7 +1,6 @@
 """The tools that copy a running server's files: mariadb-backup, and Percona's xtrabackup for MySQL.
 
-What is different between them is data here; everything else is the same code. Percona's could not be run
-where this was built: what is said of it is its manual's.
+What is different between them is data here; everything else is the same code.
 """
 
 from __future__ import annotations
@@ -25,7 +24,26 @@ LINE = 4096  # bytes of a line that are kept: a tool writes whole damaged pages,
 TOLD = 8  # lines that tell of a failure are few
 REASONS = re.compile(r"\b(error|fatal|failed|corrupt\w*|denied|unable|missing|can't|cannot|no space)\b", re.IGNORECASE)
 CORRUPT = re.compile(r"File (?:\./)?(\S+) seems to be corrupted|corrupt\w* .*?(\S+\.ibd)")
-STAMP = re.compile(r"^(\[\d\d\] )?(FATAL ERROR: )?(\d{4}-\d\d-\d\d +\d+:\d\d:\d\d )?(\d+ )?(\[\w+\] )?(InnoDB: )?")
+STAMP = re.compile(
+    r"^(\[\d\d\] )?(FATAL ERROR: )?(\d{4}-\d\d-\d\d[ T]+\d+:\d\d:\d\d(\.\d+[-+]\d\d:\d\d)? )?(\d+ )?"
+    r"(\[\w+\] )?(\[MY-\d+\] )?(\[\w+\] )?(InnoDB: )?"
+)
+LASTING = (8, 0, 34)  # xtrabackup from then on copies all later servers of its series (Percona, "Supported versions")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a tool says around the commit at which its backup is consistent.
+
+    At ``begin`` snapshots of that very commit can begin; where it says ``stand`` they must. Commits are held from
+    ``begin`` on by the tool itself, or have to be until it says ``over``. After ``waits`` it waits for a lock without
+    an end.
+    """
+
+    begin: str
+    stand: re.Pattern[str]
+    over: Optional[str] = None
+    waits: Optional[re.Pattern[str]] = None
 
 
 @dataclass(frozen=True)
@@ -39,24 +57,42 @@ class Flavour:
     not_last: tuple[str, ...]
     lock_wait: str
     by_hand: tuple[str, str]
+    moment: Moment
 
 
 FLAVOURS: Mapping[str, Flavour] = {
-    "mariadb": Flavour((), (), "--ftwrl-wait-timeout", ("mariadb-backup", "mbstream")),
+    "mariadb": Flavour(
+        (),
+        (),
+        "--ftwrl-wait-timeout",
+        ("mariadb-backup", "mbstream"),
+        Moment("Acquired locks for BACKUP STAGE BLOCK_COMMIT", re.compile(r"(Starting|Executing) BACKUP STAGE END")),
+    ),
     # Its version check asks a server in the internet; increments can only follow where nothing was rolled back.
+    # It holds no commits: of their logs it takes the state that performance_schema.log_status tells.
     "mysql": Flavour(
-        ("--no-version-check",), ("--apply-log-only",), "--backup-lock-timeout", ("xtrabackup", "xbstream")
+        ("--no-version-check",),
+        ("--apply-log-only",),
+        "--backup-lock-timeout",
+        ("xtrabackup", "xbstream"),
+        Moment(
+            "Starting to backup non-InnoDB tables and files",
+            re.compile("Selecting LSN and binary log position"),
+            "Executing FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS",
+            re.compile("Executing FLUSH (NO_WRITE_TO_BINLOG TABLES|TABLES WITH READ LOCK)"),
+        ),
     ),
 }
 
 
 def copy_tool(version: Version, folder: Optional[str], why: str) -> Tool:
-    """The tool for a server of ``version``: of its flavour and release series, and not older.
+    """The tool for a server of ``version``: of its flavour and release series; Percona's not of an early one.
 
     MariaDB and Percona promise no more: the format of the log changes between series. Raises ``ToolError``.
     """
     tool = find("copy", version.flavour, folder)
-    if tool.number[:2] != version.number[:2] or (version.flavour == "mysql" and tool.number < version.number):
+    early = version.flavour == "mysql" and tool.number < min(version.number, LASTING)
+    if tool.number[:2] != version.number[:2] or early:
         series = ".".join(map(str, version.number[:2]))
         raise ToolError(
             f"{why}, but {tool.path} is of version {tool.shown}",

@@ -7,13 +7,15 @@ import re
 import sys
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Optional
 
 from ...errors import SourceError
 from ..place import Kind
 from .server import Session
 
-LOCKED = ("ibdata1", "aria_log_control")  # a server holds a lock of the operating system on them while it runs
+# A server holds a lock of the operating system on them while it runs.
+LOCKED = ("ibdata1", "mysql.ibd", "aria_log_control")
 LEFT_OUT = re.compile(r"(ib_logfile\d+|ibtmp\d+|aria_log\.\d+|.*[-.]bin\.\d+|binlog\.\d+|.*\.err|.*\.log)$")
 # Where InnoDB keeps its two checkpoints in ib_logfile0, by the first four bytes of the file (10.5, 10.8, and 10.8 with
 # an encrypted log, whose checkpoints are not).
@@ -56,26 +58,40 @@ def size_of(path: str) -> int:
     return total
 
 
-def mark_of(path: str) -> str:
-    """What changes when somebody puts other files in place of the server's: the number of its first file."""
-    found = os.stat(os.path.join(path, LOCKED[0]))
-    return f"{found.st_dev}:{found.st_ino}"
+@dataclass(frozen=True)
+class Here:
+    """A server's files on this host: its data directory, whether it ``certainly`` is that, and what marks it.
 
-
-def require_here(session: Session) -> tuple[str, bool]:
-    """The server's data directory, and whether it certainly is: it must be on this host, its tools copy files.
-
-    Raises ``SourceError`` where it is not readable or, having the same name, another server's.
+    The ``mark`` changes when somebody puts other files in place of the server's: it is the number of the first one.
     """
-    path = session.variable("datadir") or ""
+
+    path: str
+    certainly: bool
+    mark: str
+
+
+def _first_file(session: Session, path: str) -> str:
+    """InnoDB's first file, which may be outside of the data directory (manual, "InnoDB Startup Configuration")."""
+    home, files = session.variable("innodb_data_home_dir") or "", session.variable("innodb_data_file_path") or ""
+    return os.path.join(path, home, files.partition(":")[0] or LOCKED[0])
+
+
+def require_here(session: Session) -> Here:
+    """The server's files: they must be on this host, its tools copy files.
+
+    Raises ``SourceError`` where they are not readable or, having the same names, another server's.
+    """
+    place = path = session.variable("datadir") or ""
     what = f"a physical backup copies the files of the server at {session.address.place()}"
     try:
         os.listdir(path)
-        with open(os.path.join(path, LOCKED[0]), "rb") as file:
+        place = _first_file(session, path)
+        with open(place, "rb") as file:
             file.read(1)
+            found = os.fstat(file.fileno())
     except OSError as error:
         raise SourceError(
-            f"{what}, and {path!r} cannot be read here: {error.strerror}",
+            f"{what}, and {place!r} cannot be read here: {error.strerror}",
             "run dbfleet on the server's host as root or as the server's user, or take a logical backup",
         ) from error
     certain = _is_of(session, path)
@@ -84,7 +100,7 @@ def require_here(session: Session) -> tuple[str, bool]:
             f"{what}, and {path!r} on this host belongs to another server",
             "run dbfleet on the server's own host, or correct source.url",
         )
-    return path, bool(certain)
+    return Here(path, bool(certain), f"{found.st_dev}:{found.st_ino}")
 
 
 def _is_of(session: Session, path: str) -> Optional[bool]:

@@ -16,14 +16,13 @@ from .address import Address, address_of, write_option_file
 from .binlog_source import BinlogSource
 from .commit_view import CommitView
 from .copy_tool import HotCopy, copy_tool
-from .data_directory import DATA_DIRECTORY, mark_of, require_here, size_of
+from .data_directory import DATA_DIRECTORY, require_here, size_of
 from .physical_snapshot import CopyStream, PhysicalSnapshot, begin, current_lsn, read_state, why_full
 from .privileges import check_copying, lacks_reading
 from .server import Session
 from .tools import Tool
 
 WHOLE = "*"  # what the identity calls the database: all of them
-OF_MYSQL = "Percona XtraBackup is called as its manual says; this program's authors could not run it"
 
 
 class MysqlServer(Database):
@@ -67,7 +66,7 @@ class MysqlServer(Database):
     def size_bytes(self) -> int:
         """Bytes of all files."""
         with Session(self._address()) as session:
-            return size_of(require_here(session)[0])
+            return size_of(require_here(session).path)
 
     def identity(self) -> SourceIdentity:
         """The server by its own identity."""
@@ -112,24 +111,24 @@ class MysqlServer(Database):
         notes: list[str] = []
         with Session(address) as session:
             identity, tool = self._identity(session), self._tool(session)
-            path, certain = require_here(session)
-            lsn = current_lsn(session.status("Innodb_lsn_current"), session.what)
-            unread = lacks_reading(session)
+            here = require_here(session)
+            lsn = current_lsn(session)
+            unread, version = lacks_reading(session), session.version()
             log_folder = os.path.dirname(session.variable("log_bin_basename") or "")
-        mark = mark_of(path)
         since = None
         if request.parent_state is not None:
-            reason = why_full(request.parent_state, identity, lsn, mark)
+            reason = why_full(request.parent_state, identity, lsn, here.mark)
             if reason:
                 notes.append(f"full: {reason}")
             else:
                 since = read_state(request.parent_state).lsn
-        if not certain:
-            notes.append(f"it could not be seen whether the files in {path!r} are those of the server that was asked")
-        if tool.flavour == "mysql":
-            notes.append(OF_MYSQL)
+        if not here.certainly:
+            notes.append(
+                f"it could not be seen whether the files in {here.path!r} are those of the server that was asked"
+            )
         with ExitStack() as stack:
-            view = CommitView(address, max(1, request.limits.parallel // 2), unread)
+            limits = request.limits
+            view = CommitView(address, version, max(1, limits.parallel // 2), lock_wait=limits.lock_wait, unread=unread)
             stack.callback(view.close)
             folder = os.path.join(request.scratch, "copy")
             os.mkdir(folder, 0o700)
@@ -138,10 +137,10 @@ class MysqlServer(Database):
                 address,
                 write_option_file(request.scratch, address, tool.flavour),
                 folder,
-                request.limits.parallel,
-                request.limits.lock_wait,
+                limits.parallel,
+                limits.lock_wait,
                 since,
             )
-            child, stream = begin(copy, view, size_of(path))
+            child, stream = begin(copy, view, size_of(here.path))
             stack.callback(child.close)
-            yield PhysicalSnapshot(stream, view, copy, identity, mark=mark, log_folder=log_folder, notes=notes)
+            yield PhysicalSnapshot(stream, view, copy, identity, mark=here.mark, log_folder=log_folder, notes=notes)

@@ -24,6 +24,9 @@ from .prepared import Prepared
 from .server import Session
 from .trial import TrialServer
 
+# The tools put into the one directory what these settings of the original put elsewhere.
+PLACES = "those of places outside of it (innodb_data_home_dir, innodb_undo_directory, innodb_log_group_home_dir)"
+
 
 class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
     """A restore of what mariadb-backup or xtrabackup wrote."""
@@ -122,7 +125,7 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
         kept = swap(prepared.data, place)
         sync(place.parent)
         notes = [*(self._recovered.notes if self._recovered is not None else ())]
-        notes.append(f"start {prepared.version.shown} on it, with the settings of the original")
+        notes.append(f"start {prepared.version.shown} on it, with the settings of the original but for {PLACES}")
         if prepared.remote:
             names = ", ".join(prepared.remote[:5])
             notes.append(f"tables that were in folders of their own are in their usual place now: {names}")

@@ -17,7 +17,8 @@ from ...units import utc_now
 from ..base import ArtifactStream, Sink, Snapshot
 from .binlog_format import begun_at
 from .commit_view import CommitView
-from .copy_tool import COMPLETED, HotCopy, fields_of
+from .copy_tool import COMPLETED, FLAVOURS, HotCopy, fields_of
+from .server import Session
 from .xbstream import Examiner
 
 UNCOUNTED = "proof: the tables' rows were not counted: "
@@ -71,6 +72,10 @@ class CopyStream(ArtifactStream):
             for data in self._chunks():
                 self.reader.feed(data)
                 sink.write(data)
+        except ToolError as error:
+            if self._view.alarm.error is not None:
+                raise self._view.alarm.error from error
+            raise
         finally:
             self._view.over()
         if not self._view.hearing.completed:
@@ -142,24 +147,25 @@ class PhysicalSnapshot(Snapshot):
             raise DamagedError("the copy does not say what it holds", "take another backup") from error
         if since != expected or info.get("partial", "N") != "N":
             raise ProofError(f"the copy begins at {since} instead of {expected}", "take another backup")
-        binlog = reader.text("binlog_info").split(None, 2)
+        file, offset, gtid = [*reader.text("binlog_info").split(None, 2), "", "", ""][:3]
+        gtid = "".join(gtid.split())
         self.position = {"from_lsn": since, "to_lsn": reached, "lsn": last}
-        if len(binlog) >= 2:
-            self.position = {**self.position, "binlog_file": binlog[0], "binlog_offset": int(binlog[1])}
-            begun = begun_at(os.path.join(self._log_folder, binlog[0])) if self._log_folder else None
+        if offset:
+            self.position = {**self.position, "binlog_file": file, "binlog_offset": int(offset)}
+            begun = begun_at(os.path.join(self._log_folder, file)) if self._log_folder else None
             if begun is not None:  # the number may be used again: RESET MASTER lets them begin anew
                 self.position = {**self.position, "binlog_begun": begun}
-        if len(binlog) == 3:
-            self.position = {**self.position, "gtid": "".join(binlog[2].split())}
+        if gtid:
+            self.position = {**self.position, "gtid": gtid}
         self.consistent_at = utc_now()
-        return self._judge(proof, *(binlog[:2] if len(binlog) >= 2 else ("", "")))
+        return self._judge(proof, file, offset, gtid)
 
-    def _judge(self, proof: Proof, file: str, offset: str) -> Proof:
+    def _judge(self, proof: Proof, file: str, offset: str, gtid: str) -> Proof:
         image = self._stream.reader.image_sha256
         if proof.level == "none" and not proof.queries and not self._view.reason:
             return Proof("none", image_sha256=image)
         reason = self._view.reason
-        if not reason and not self._view.is_at(file, offset):
+        if not reason and not self._view.is_at(file, offset, gtid):
             reason = "they could not be seen at the very commit at which the copy is consistent"
         if reason:
             self.notes = (*self.notes, UNCOUNTED + reason)
@@ -179,17 +185,19 @@ class PhysicalSnapshot(Snapshot):
 
     def restore_with(self, chain: Sequence[Manifest], stored: Sequence[tuple[Artifact, str]]) -> tuple[str, ...]:
         """Unpack each backup of the chain; replay them in order in the first one's folder."""
-        tool, unpacker = (
-            ("mariadb-backup", "mbstream") if self._copy.tool.flavour == "mariadb" else ("xtrabackup", "xbstream")
-        )
-        commands = [one for one in chain[-1].restore_with if not one.startswith(("find ", "#"))] if chain else []
+        flavour = FLAVOURS[self._copy.tool.flavour]
+        tool, unpacker = flavour.by_hand
+        prepare = f"{tool} --prepare"
         ((_artifact, decode),) = stored
         if not chain:
-            commands += ["mkdir -m 700 restored", f"{decode} | {unpacker} -x -C restored"]
-            return (*commands, f"{tool} --prepare --target-dir=restored", NO_REMOTE, OWNER)
+            unpack = ("mkdir -m 700 restored", f"{decode} | {unpacker} -x -C restored")
+            return (*unpack, f"{prepare} --target-dir=restored", NO_REMOTE, OWNER)
+        not_last = " ".join((prepare, *flavour.not_last))
+        earlier = [one for one in chain[-1].restore_with if not one.startswith(("find ", "#"))]
+        commands = [one.replace(f"{prepare} --target", f"{not_last} --target") for one in earlier]
         folder = shlex.quote(f"increment-{len(chain)}")
         commands += [f"mkdir -m 700 {folder}", f"{decode} | {unpacker} -x -C {folder}"]
-        return (*commands, f"{tool} --prepare --target-dir=restored --incremental-dir={folder}", NO_REMOTE, OWNER)
+        return (*commands, f"{prepare} --target-dir=restored --incremental-dir={folder}", NO_REMOTE, OWNER)
 
 
 def why_full(state: bytes, identity: SourceIdentity, lsn: int, mark: str) -> str:
@@ -209,8 +217,15 @@ def why_full(state: bytes, identity: SourceIdentity, lsn: int, mark: str) -> str
     return ""
 
 
-def current_lsn(text: Optional[str], what: str) -> int:
-    """The end of InnoDB's log, as the server's status says it."""
-    if text is None or not text.isdigit():
-        raise SourceError(f"{what}: the server does not tell where InnoDB's log ends", "see whether InnoDB is enabled")
+def current_lsn(session: Session) -> int:
+    """The end of InnoDB's log, as the server says it."""
+    text = session.status("Innodb_lsn_current")
+    if text is None:  # of MariaDB alone
+        text = str(
+            (*session.row("SELECT storage_engines ->> '$.InnoDB.LSN' FROM performance_schema.log_status"), "")[0]
+        )
+    if not text.isdigit():
+        raise SourceError(
+            f"{session.what}: the server does not tell where InnoDB's log ends", "see whether InnoDB is enabled"
+        )
     return int(text)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Optional
 
 from ...errors import DamagedError
@@ -14,7 +16,9 @@ from .copy_tool import copy_tool, fields_of, prepare, version_in
 from .server import Version
 from .xbstream import Unpacker, unpack
 
-REMOTE = ".isl"  # names the place of a table that the original had elsewhere; the backup holds it in its usual place
+# What names the places of tables that the original had elsewhere: a file for each of MariaDB's, one for all of MySQL's.
+# The backup holds them in their usual places.
+REMOTE, REMOTES = ".isl", "xtrabackup_tablespaces"
 
 
 class Prepared:
@@ -62,6 +66,7 @@ class Prepared:
                 if name.endswith(REMOTE):  # a server would open the file that it names, which may be the original's
                     os.remove(os.path.join(folder, name))
                     self.remote.append(f"{os.path.basename(folder)}/{name[: -len(REMOTE)]}")
+        self.remote += _remotes(os.path.join(base, REMOTES))
         os.rename(base, self.data)
 
     def _require_order(self) -> None:
@@ -77,3 +82,10 @@ class Prepared:
                     "restore another backup",
                 )
             reached = fields.get("to_lsn")
+
+
+def _remotes(path: str) -> list[str]:
+    """The tablespaces in MySQL's list of those that were elsewhere; none where there is no such list."""
+    with suppress(FileNotFoundError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
+        return [str(one["tablespace_name"]) for one in json.load(file)["external_tablespaces"]]
+    return []

@@ -18,6 +18,8 @@ NEEDED = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT")
 # With one of these on the database the server shows the names of all routines: what cannot be read then is told.
 NAMING = ("EXECUTE", "CREATE ROUTINE", "ALTER ROUTINE")
 SHOW_ROUTINE = (8, 0, 20)  # MySQL versions from which on that privilege is there
+# What xtrabackup reads of performance_schema, and the version of MySQL from which on it is there.
+COPIED_FROM = {"log_status": (8,), "keyring_component_status": (8, 0, 24), "replication_group_members": (8,)}
 EVERYTHING = "*"
 PROC = "mysql.proc"
 _NAME = r"\*|`(?:[^`]|``)*`"
@@ -132,6 +134,20 @@ def check_copying(session: Session) -> None:
             f"{session.what}: the account lacks {', '.join(missing)}, which a physical backup needs",
             f"GRANT {', '.join(missing)} ON *.* TO that account",
         )
+    if version.flavour == "mysql":
+        grants = read_grants(session)
+        for table in read_by_copying(version.number):
+            if not any(one.gives("SELECT") and one.covers("performance_schema", table) for one in grants):
+                place = f"performance_schema.{table}"
+                raise SourceError(
+                    f"{session.what}: the account lacks SELECT ON {place}, which a physical backup needs",
+                    f"GRANT SELECT ON {place} TO that account",
+                )
+
+
+def read_by_copying(number: tuple[int, ...]) -> list[str]:
+    """The tables of ``performance_schema`` that a physical backup of MySQL ``number`` reads."""
+    return [table for table, since in COPIED_FROM.items() if number >= since]
 
 
 def lacks_reading(session: Session) -> str:

@@ -7,6 +7,7 @@ password.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -19,7 +20,7 @@ from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, ToolError
 from ...host import free_port
-from ...stream.process import Command, Filter, last_lines, run
+from ...stream.process import Command, Filter, last_lines, run, show_exit
 from ..place import own_tree
 from .address import Address
 from .copied_options import options_for, require_keys
@@ -46,6 +47,8 @@ ENGINES = {"mariadb": ("--plugin-load-add=ha_archive", "--plugin-load-add=ha_bla
 # On somebody's files: without their accounts, and never as the replica that the original may have been.
 GIVEN = ("--skip-grant-tables", "--skip-slave-start")
 ELSE = "restore another backup"
+# MySQL keeps the original's setting in its data dictionary, and does not start with another one.
+NAMES_DIFFER = re.compile(r"Different lower_case_table_names settings for server .* and data dictionary \('(\d)'\)")
 
 
 class TrialServer:
@@ -78,6 +81,7 @@ class TrialServer:
         self._sockets: Optional[str] = None
         self._process: Optional[Filter] = None
         self._ended = threading.Event()
+        self._words = ""  # of one that failed
         self.address = Address()
 
     def __enter__(self) -> TrialServer:
@@ -96,11 +100,7 @@ class TrialServer:
                 require_keys(self._data, user)
                 options = self._options(self._data, user)
                 arguments = (*_arguments(self._data, self._folder, options), *ways, *GIVEN)
-            line = (*_bound_to_us(), server.path, *arguments, *ENGINES[server.flavour])
-            self._process = Filter(Command(line, user=user))
-            self._process.close_input()
-            threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
-            self._wait(self._process)
+            self._start((*_bound_to_us(), server.path, *arguments, *ENGINES[server.flavour]), user)
             if self._data is None and server.flavour == "mysql":  # for proofs from before SHA-256
                 with suppress(DbfleetError), Session(self.address) as session:
                     session.run(CLASSIC_HASHING)
@@ -111,6 +111,28 @@ class TrialServer:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+    def _start(self, line: tuple[str, ...], user: Optional[str]) -> None:
+        """Run it, once more where its words tell how the names in the files are written."""
+        try:
+            self._run(line, user)
+        except DamagedError:
+            case = NAMES_DIFFER.search(self._words)
+            if case is None or self._process is None:
+                raise
+            self._process.close()
+            self._run((*line, f"--lower-case-table-names={case[1]}"), user)
+
+    def _run(self, line: tuple[str, ...], user: Optional[str]) -> None:
+        def explain(code: int, words: str) -> DbfleetError:
+            self._words = words
+            return ToolError(f"{os.path.basename(line[0])} ended with {show_exit(code)}: {last_lines(words)}")
+
+        self._ended = threading.Event()
+        self._process = Filter(Command(line, user=user, explain=explain))
+        self._process.close_input()
+        threading.Thread(target=self._watch, args=(self._process, self._ended), daemon=True).start()
+        self._wait(self._process)
 
     def _options(self, data: str, user: Optional[str]) -> str:
         """An option file with what the files in ``data`` need; it may hold the secret of a file of keys."""
@@ -153,11 +175,12 @@ class TrialServer:
         _let_in(folder)
         return USER
 
-    def _watch(self, process: Filter) -> None:
+    @staticmethod
+    def _watch(process: Filter, ended: threading.Event) -> None:
         with suppress(OSError, ValueError):  # closed meanwhile
             while process.read():
                 pass
-        self._ended.set()
+        ended.set()
 
     def _wait(self, process: Filter) -> None:
         deadline = time.monotonic() + START_SECONDS
