@@ -22,6 +22,7 @@ from mysql_copies import (  # noqa: E402
 )
 from mysql_server import Server, check_ledger, own_state, writer  # noqa: E402
 from rooms import room  # noqa: E402
+from waiting import wait_until  # noqa: E402
 
 from dbfleet.errors import ProofError  # noqa: E402
 from dbfleet.model import Artifact, ProofPolicy  # noqa: E402
@@ -210,6 +211,17 @@ def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
     monkeypatch.undo()
 
 
+def checkpoint_of(server: Server) -> int:
+    return int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_last_checkpoint'")[0][1])
+
+
+def change_and_flush(server: Server) -> None:
+    """Change rows, and wait until they are in the files."""
+    before = checkpoint_of(server)
+    server.script("app", "UPDATE items SET amount = amount + 1", "SET GLOBAL innodb_max_dirty_pages_pct = 0")
+    wait_until(lambda: checkpoint_of(server) > before)
+
+
 def test_a_chain_with_a_gap_is_refused(
     source: Server, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +231,7 @@ def test_a_chain_with_a_gap_is_refused(
     job = job_of(source, tmp_path / "backups", type="auto", proof=ProofPolicy("none"))
     for _step in range(3):
         made(job)
-        source.script("app", "UPDATE items SET amount = amount + 1", "SET GLOBAL innodb_log_checkpoint_now = 1")
+        change_and_flush(source)
     add = Prepared.add
     seen: list[object] = []
 

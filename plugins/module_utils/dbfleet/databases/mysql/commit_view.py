@@ -1,10 +1,10 @@
 """The tables as they are at the very commit at which a physical backup is consistent.
 
-mariadb-backup says on stderr when it holds all commits (``BACKUP STAGE BLOCK_COMMIT``). A transaction with a
-consistent snapshot that begins then sees exactly what the backup holds, and can be counted at leisure. xtrabackup
-holds none: they are held here, while it copies the last small files and reads how far the logs are. That the
-snapshots did begin in time is not assumed: the tool says when it goes on, and nothing of that may have been written
-when they stand. Where the server has a binary log, its positions must be equal as well.
+mariadb-backup says on stderr when it holds all commits (``BACKUP STAGE BLOCK_COMMIT``; up to 10.6 in other words). A
+transaction with a consistent snapshot that begins then sees exactly what the backup holds, and can be counted at
+leisure. xtrabackup holds none: they are held here, while it copies the last small files and reads how far the logs
+are. That the snapshots did begin in time is not assumed: the tool says when it goes on, and nothing of that may have
+been written when they stand. Where the server has a binary log, its positions must be equal as well.
 """
 
 from __future__ import annotations
@@ -71,6 +71,7 @@ class CommitView:
         self.alarm = LockAlarm(address, lock_wait, self._moment.waits)
         self._limit: Optional[int] = None
         self._in_time: Optional[bool] = None
+        self._older = True  # as far as is known, the tool is an older version
         self.hearing = Hearing(self._tell)
         self.position: Mapping[str, str] = {}
         self.reason = unread  # why nothing can be said of the tables, if so
@@ -104,7 +105,7 @@ class CommitView:
     def _tell(self, line: str, start: int) -> None:
         moment = self._moment
         self.alarm.tell(line)
-        if moment.begin in line and not self._begun.is_set():
+        if self._begins(line) and not self._begun.is_set():
             try:
                 if not self.reason:
                     self._begin()
@@ -115,6 +116,12 @@ class CommitView:
             self._in_time = self._limit is not None and start >= self._limit
         if moment.over is not None and moment.over in line:
             self._holding.close()
+
+    def _begins(self, line: str) -> bool:
+        older = self._moment.older
+        if older is not None and older[0] in line:
+            self._older = False
+        return self._moment.begin in line or (older is not None and self._older and older[1] in line)
 
     def _begin(self) -> None:
         if self._moment.over is not None:

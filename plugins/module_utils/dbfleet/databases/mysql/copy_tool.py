@@ -28,6 +28,7 @@ STAMP = re.compile(
     r"^(\[\d\d\] )?(FATAL ERROR: )?(\d{4}-\d\d-\d\d[ T]+\d+:\d\d:\d\d(\.\d+[-+]\d\d:\d\d)? )?(\d+ )?"
     r"(\[\w+\] )?(\[MY-\d+\] )?(\[\w+\] )?(InnoDB: )?"
 )
+SMALL_FILES = "Starting to backup non-InnoDB tables and files"
 LASTING = (8, 0, 34)  # xtrabackup from then on copies all later servers of its series (Percona, "Supported versions")
 
 
@@ -37,11 +38,12 @@ class Moment:
 
     At ``begin`` snapshots of that very commit can begin; where it says ``stand`` they must. Commits are held from
     ``begin`` on by the tool itself, or have to be until it says ``over``. After ``waits`` it waits for a lock without
-    an end.
+    an end. Older versions, which say nothing of the first of ``older``, hold commits when they say the second.
     """
 
     begin: str
     stand: re.Pattern[str]
+    older: Optional[tuple[str, str]] = None
     over: Optional[str] = None
     waits: Optional[re.Pattern[str]] = None
 
@@ -66,7 +68,11 @@ FLAVOURS: Mapping[str, Flavour] = {
         (),
         "--ftwrl-wait-timeout",
         ("mariadb-backup", "mbstream"),
-        Moment("Acquired locks for BACKUP STAGE BLOCK_COMMIT", re.compile(r"(Starting|Executing) BACKUP STAGE END")),
+        Moment(
+            "Acquired locks for BACKUP STAGE BLOCK_COMMIT",
+            re.compile(r"(Starting|Executing) BACKUP STAGE END"),
+            older=("BACKUP STAGE", SMALL_FILES),
+        ),
     ),
     # Its version check asks a server in the internet; increments can only follow where nothing was rolled back.
     # It holds no commits: of their logs it takes the state that performance_schema.log_status tells.
@@ -76,10 +82,10 @@ FLAVOURS: Mapping[str, Flavour] = {
         "--backup-lock-timeout",
         ("xtrabackup", "xbstream"),
         Moment(
-            "Starting to backup non-InnoDB tables and files",
+            SMALL_FILES,
             re.compile("Selecting LSN and binary log position"),
-            "Executing FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS",
-            re.compile("Executing FLUSH (NO_WRITE_TO_BINLOG TABLES|TABLES WITH READ LOCK)"),
+            over="Executing FLUSH NO_WRITE_TO_BINLOG ENGINE LOGS",
+            waits=re.compile("Executing FLUSH (NO_WRITE_TO_BINLOG TABLES|TABLES WITH READ LOCK)"),
         ),
     ),
 }
