@@ -49,7 +49,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "replace": {"type": "bool", "default": False},
         "tablespace_map": {"type": "dict", "default": {}},
     },
-    "sync": {"to": {"type": "str", "required": True, "no_log": True}},
+    "sync": {
+        "to": {"type": "str", "required": True, "no_log": True},
+        "to_identity_file": {"type": "path"},
+        "to_known_hosts_file": {"type": "path"},
+        "to_password_file": {"type": "path", "no_log": False},
+    },
     "verify": {
         "backup": {"type": "str", "default": "latest"},
         "level": {"type": "str", "choices": ["checksum", "structure", "restore"], "default": "structure"},

@@ -33,6 +33,18 @@ options:
     description: Store URL of the other repository, or the absolute path of a folder.
     type: str
     required: true
+  to_identity_file:
+    description:
+      - Private key for the login at the SFTP server of O(to), if it is not that of the job's own repository.
+      - With any of O(to_identity_file), O(to_known_hosts_file) and O(to_password_file), those of the job's
+        repository are not used there.
+    type: path
+  to_known_hosts_file:
+    description: Host keys of that server.
+    type: path
+  to_password_file:
+    description: Passphrase of O(to_identity_file), or without one the password of the account.
+    type: path
 seealso:
   - module: dbfleet.recovery.prune
 """
@@ -90,14 +102,16 @@ from ..module_utils import _results
 from ..module_utils._module import argument_spec, run, told
 from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.absolute import absolute_url
-from ..module_utils.dbfleet.model import Job
+from ..module_utils.dbfleet.model import Job, Login
 from ..module_utils.dbfleet.operations.sync import sync
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to = absolute_url(module.params["to"], called="to")
+    given = Login(*(module.params[f"to_{name}"] for name in Login._fields))
+    login = given if any(given) else None
     with told(module, "sync", job) as progress:
-        return _results.sync(sync(job, to, dry_run=module.check_mode, progress=progress).to_json())
+        return _results.sync(sync(job, to, login=login, dry_run=module.check_mode, progress=progress).to_json())
 
 
 def main() -> None:

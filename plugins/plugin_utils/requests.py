@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..module_utils import _results
+from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.keys import KEYS
 
 Params = Mapping[str, Any]
@@ -46,7 +47,7 @@ def request_of(module: str, params: Params, *, dry: bool) -> dict[str, Any]:
     elif module == "verify":
         options["level"] = params["level"]
     elif module == "sync":
-        options["to"] = params["to"]
+        options.update({name: params[name] for name in OPTIONS["sync"]})
     elif module == "backup_info":
         _results.count(params["newest"])
         if params["backup"]:

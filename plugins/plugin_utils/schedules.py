@@ -13,13 +13,14 @@ from . import calendars
 from .calendars import Calendar, CalendarError
 
 NAME = r"[a-z0-9_][a-z0-9_-]{0,99}"
+LOGIN = ("to_identity_file", "to_known_hosts_file", "to_password_file")
 LEVELS = ("checksum", "structure", "restore")
 # Verb: what its mapping may say besides `at`.
 VERBS: Mapping[str, tuple[str, ...]] = {
     "backup": ("type",),
     "verify": ("backup", "level"),
     "prune": (),
-    "sync": ("to",),
+    "sync": ("to", *LOGIN),
 }
 KEYS = ("name", "user", "writable", "log_archive", *VERBS)
 KEEP_RUNNING = ("systemd", "launchd")
@@ -192,6 +193,9 @@ def _arguments(name: str, verb: str, mapping: Mapping[str, Any]) -> list[str]:
         if re.search(r"://[^/]*:[^/]*@", str(mapping["to"])):
             raise ScheduleError(f"sync of {name}: every user of the host could read the password in to: leave it out")
         words += ["--to", str(mapping["to"])]
+        for key in LOGIN:
+            if mapping.get(key):
+                words += [f"--{key.replace('_', '-')}", str(mapping[key])]
     elif mapping.get("type"):
         words += ["--type", str(mapping["type"])]
     if not all(word.isprintable() for word in words) or str(mapping.get("backup", "")).startswith("-"):

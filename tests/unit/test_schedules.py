@@ -48,13 +48,13 @@ def test_the_words_of_the_command() -> None:
         "backup": {"at": "hourly", "type": "incremental"},
         "verify": {"at": "hourly", "backup": "all", "level": "restore"},
         "prune": "hourly",
-        "sync": {"at": "hourly", "to": "file:///mnt/off%20site"},
+        "sync": {"at": "hourly", "to": "sftp://me@far/b", "to_identity_file": "/etc/dbfleet/far.key"},
     }
     assert [run["arguments"] for run in runs(job)] == [
         ["backup", "--job", "app", "--type", "incremental"],
         ["verify", "all", "--job", "app", "--level", "restore"],
         ["prune", "--job", "app"],
-        ["sync", "--job", "app", "--to", "file:///mnt/off%20site"],
+        ["sync", "--job", "app", "--to", "sftp://me@far/b", "--to-identity-file", "/etc/dbfleet/far.key"],
     ]
 
 

@@ -35,6 +35,14 @@ class Source:
     tools: Optional[str] = None
 
 
+class Login(NamedTuple):
+    """How to log in to a server that keeps a repository: as the keys of ``repository`` with these names say."""
+
+    identity_file: Optional[str] = None
+    known_hosts_file: Optional[str] = None
+    password_file: Optional[str] = None
+
+
 @dataclass(frozen=True)
 class Repository:
     """A store URL, the modes of what is written there, and how to log in to a server that keeps it."""
@@ -45,6 +53,11 @@ class Repository:
     identity_file: Optional[str] = None
     known_hosts_file: Optional[str] = None
     password_file: Optional[str] = None
+
+    @property
+    def login(self) -> Login:
+        """How to log in to the server that keeps it."""
+        return Login(self.identity_file, self.known_hosts_file, self.password_file)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import signal
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 LABEL_FILE = "dbfleet-medium.json"
+TO = re.compile("^to-")
 EMPTY = {"lost+found", "System Volume Information", "$RECYCLE.BIN", ".Trashes"}
 WITHOUT_OWNERS = {"vfat", "exfat", "ntfs", "ntfs3"}
 SAFE = "nosuid,nodev,noexec"
@@ -99,16 +101,20 @@ def copy_all(configuration: dict[str, Any], sources: list[Source], to: str) -> i
         code = run(configuration, source, ["sync", "--job", source.job, "--to", target])
         if not code and configuration["verify"] == "all":
             words = ["verify", "all", "--job", source.job, "--level", "checksum", "--repository-url", target]
-            code = run(configuration, source, words)
+            code = run(configuration, source, words, there="repository-")
         if code:
             failed += 1
             print(f"{configuration['name']}: {source.below or 'here'}: {source.job} failed ({code})", file=sys.stderr)
     return 1 if failed else 0
 
 
-def run(configuration: dict[str, Any], source: Source, words: list[str]) -> int:
-    """The command as the account of backups. Its output is ours."""
-    options = [word for name, value in configuration.get("options", {}).items() for word in (f"--{name}", str(value))]
+def run(configuration: dict[str, Any], source: Source, words: list[str], there: str = "to-") -> int:
+    """The command as the account of backups. Its output is ours.
+
+    Options for the target, ``to-…``, are called as this verb calls them: with ``there``.
+    """
+    given = configuration.get("options", {})
+    options = [word for name, value in given.items() for word in (f"--{TO.sub(there, name)}", str(value))]
     print(f"{configuration['name']}: {' '.join(words)}", flush=True)
     user = pwd.getpwnam(configuration["user"])
     done = subprocess.Popen(

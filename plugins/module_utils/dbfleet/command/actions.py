@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Union
 
 from ..errors import UsageError
-from ..model import Job
+from ..model import Job, Login
 from ..progress import Progress
 from ..urls import without_credentials
 from .jobs import with_name
@@ -135,7 +135,9 @@ def sync(request: Request, job: Job, progress: Progress) -> Answer:
     from . import render
 
     dry_run = bool(request.get("dry_run"))
-    document = run(with_name(job), request.get("to"), dry_run=dry_run, progress=progress).to_json()
+    given = Login(*(request.get(f"to_{name}") for name in Login._fields))
+    login = given if any(given) else None
+    document = run(with_name(job), request.get("to"), login=login, dry_run=dry_run, progress=progress).to_json()
     facts = document["synced"]
     code = FINDINGS if facts["findings"] else 0
     return Answer(document, lambda style: render.synced(facts, dry_run, style), code)

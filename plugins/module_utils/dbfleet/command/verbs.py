@@ -66,6 +66,7 @@ COMMON = (
 # Short names of job options.
 ALIASES = {"--source": "--source-url", "--repository": "--repository-url"}
 
+_OWN_LOGIN = "With any of these three, the job's own are not used there."
 _DRY_RUN = Option("--dry-run", "Say what would be done, and change nothing.")
 
 VERBS = (
@@ -204,8 +205,17 @@ VERBS = (
         "Copy backups to another repository.",
         "Copies what the other repository lacks and reads it back: backups, their proofs, and of the log archive what "
         "the backups there need. No backup is ever removed there; a run that was interrupted goes on where it stopped.",
-        (("sync --job promptpilot --to file:///mnt/offsite", "an offsite copy"),),
-        options=(Option("--to", "The other repository.", "URL"), _DRY_RUN),
+        (
+            ("sync --job promptpilot --to file:///mnt/offsite", "an offsite copy"),
+            ("sync --job pilot --to sftp://me@far/b --to-identity-file key", "with a key of its own"),
+        ),
+        options=(
+            Option("--to", "The other repository.", "URL"),
+            Option("--to-identity-file", f"As --repository-identity-file, for the other one. {_OWN_LOGIN}", "PATH"),
+            Option("--to-known-hosts-file", "As --repository-known-hosts-file, for the other one.", "PATH"),
+            Option("--to-password-file", "As --repository-password-file, for the other one.", "PATH"),
+            _DRY_RUN,
+        ),
         long=True,
     ),
     Verb(

@@ -9,7 +9,7 @@ from typing import Any, Optional, Union
 from .. import manifests, names
 from ..catalog import Catalog, collector_paused, read_catalog
 from ..errors import DbfleetError, NotFoundError
-from ..model import Job, Manifest, ProofRecord
+from ..model import Job, Login, Manifest, ProofRecord
 from ..outline import Outline
 from ..stores.base import Store
 from ..units import to_text
@@ -64,17 +64,15 @@ def open_repository(job: Job) -> Store:
     return open_store_at(job, job.repository.url)
 
 
-def open_store_at(job: Job, url: str) -> Store:
-    """The store at ``url``, with the modes and the keys that the job gives for its repository."""
+def open_store_at(job: Job, url: str, login: Optional[Login] = None) -> Store:
+    """The store at ``url``, with the modes and the ``login`` that the job gives for its repository, or another one."""
     from ..stores.registry import open_store
 
     return open_store(
         url,
         file_mode=job.repository.file_mode,
         folder_mode=job.repository.folder_mode,
-        identity_file=job.repository.identity_file,
-        known_hosts_file=job.repository.known_hosts_file,
-        password_file=job.repository.password_file,
+        **(job.repository.login if login is None else login)._asdict(),
     )
 
 

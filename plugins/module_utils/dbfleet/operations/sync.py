@@ -15,7 +15,7 @@ from .. import manifests, names
 from ..audit import Action, audited
 from ..catalog import Catalog, read_catalog
 from ..errors import DamagedError, NotFoundError, RefusedError, UsageError
-from ..model import Finding, Job, Manifest
+from ..model import Finding, Job, Login, Manifest
 from ..progress import SILENCE, Progress
 from ..stores.base import Store
 from ..stream.throttle import Throttle
@@ -73,13 +73,16 @@ class _Plan:
     findings: list[Finding] = field(default_factory=list)
 
 
-def sync(job: Job, to: str, *, dry_run: bool = False, progress: Progress = SILENCE) -> SyncReport:
+def sync(
+    job: Job, to: str, *, login: Optional[Login] = None, dry_run: bool = False, progress: Progress = SILENCE
+) -> SyncReport:
     """Copy every backup and record of the job that the repository at ``to`` lacks, and the log that they need.
 
+    ``login`` is for the server that keeps it; without one that of the job's own repository is used there, too.
     Raises ``UsageError`` when ``to`` is the job's own repository, ``NotFoundError`` when that is
     not there, ``BusyError`` when another operation at the target does not end in time.
     """
-    source, target = open_repository(job), open_store_at(job, to)
+    source, target = open_repository(job), open_store_at(job, to, login)
     shown = without_credentials(to)
     if same_place(source, target):
         raise UsageError(f"{shown} is the repository of job {job.name} itself", "give another one with --to")
