@@ -7,7 +7,7 @@ SHELL := /bin/bash
 STATIC := lint types sanity
 CHECKS := unit integration versions regression windows mysql8 debian13 ubuntu24 sidecar molecule
 
-.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine debian11 ubuntu22 sid bench docs clean
+.PHONY: help setup backup pyz test static $(STATIC) $(CHECKS) machine debian11 ubuntu22 ubuntu26 sid bench docs clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z0-9]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -73,6 +73,9 @@ debian11: ## Python 3.9, SQLite 3.34, PostgreSQL 13 and OpenSSH 8.4, of Debian 1
 
 ubuntu22: ## MariaDB 10.6, PostgreSQL 14, SQLite 3.37 and Python 3.10, of Ubuntu 22.04 (not part of test)
 	@scripts/dev/distribution.sh ubuntu-22.04
+
+ubuntu26: ## MySQL 8.4 with xtrabackup and Python 3.14, of Ubuntu 26.04 (not part of test)
+	@scripts/dev/distribution.sh ubuntu-26.04
 
 sid: ## MySQL 9.7, PostgreSQL 18 and SQLite with Python 3.14, of Debian's next release (not part of test)
 	@scripts/dev/distribution.sh debian-sid

@@ -136,7 +136,7 @@ distribution_image() {
   need_command mmdebstrap mmdebstrap "builds $what"
   work=$(mktemp -d)
   case $suite in
-    jammy | noble)
+    jammy | noble | resolute)
       chmod 755 "$work" # apt reads them as a user of its own
       ubuntu_keys "$work/ubuntu.gpg"
       keys=("--keyring=$work/ubuntu.gpg")
@@ -157,6 +157,12 @@ UBUNTU=http://archive.ubuntu.com/ubuntu
 # The package of Ubuntu's archive keys, which Debian 12 does not have.
 UBUNTU_KEYS=pool/main/u/ubuntu-keyring/ubuntu-keyring_2023.11.28.1_all.deb
 UBUNTU_KEYS_SHA256=36de43b15853ccae0028e9a767613770c704833f82586f28eb262f0311adb8a8
+
+# ubuntu_answers: whether Ubuntu's archive can be reached.
+ubuntu_answers() {
+  need_command curl curl "asks Ubuntu's archive"
+  curl --silent --fail --retry 3 --retry-all-errors --output /dev/null "$UBUNTU/dists/noble/Release"
+}
 
 # ubuntu_keys FILE: write the keys that sign Ubuntu's archive to FILE.
 ubuntu_keys() {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 from conformance_jobs import made
-from mysql_server import LEDGER, USER, LocalServer, MariadbProcess, Server, content
+from mysql_server import LEDGER, USER, AnyServer, LocalServer, MariadbProcess, Server, content
 from waiting import wait_until
 
 from dbfleet.catalog import read_catalog
@@ -78,11 +78,11 @@ def nothing_is_listed(job: Job) -> bool:
     return not read_catalog(open_store(job.repository.url), "app").files
 
 
-class Restored(MariadbProcess):
-    """A server on a data directory that is there already."""
+class EndsInOrder(LocalServer):
+    """A server that can be ended so that its files are whole."""
 
-    def __init__(self, data: Path, options: tuple[str, ...] = ()) -> None:
-        super().__init__((f"--datadir={data}", "--skip-log-bin", *options))
+    def begin(self) -> None:
+        """Start it, or leave nothing behind."""
         try:
             self.start()
         except BaseException:
@@ -90,12 +90,20 @@ class Restored(MariadbProcess):
             raise
 
     def stop(self) -> None:
-        """In order, so that its files are whole."""
+        """End it in order."""
         with suppress(pymysql.Error):
             self.ask("SHUTDOWN")
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+
+class Restored(EndsInOrder, MariadbProcess):
+    """A server on a data directory that is there already."""
+
+    def __init__(self, data: Path, options: tuple[str, ...] = ()) -> None:
+        super().__init__((f"--datadir={data}", "--skip-log-bin", *options))
+        self.begin()
 
 
 @contextmanager
@@ -109,7 +117,7 @@ def started(data: Path, *options: str) -> Iterator[Restored]:
         server.remove()
 
 
-def everything(server: Server) -> Any:
+def everything(server: AnyServer) -> Any:
     """All of the database ``app``."""
     return content(server, "app")
 
@@ -157,3 +165,8 @@ def by_hand(manifest: Manifest, repository: Path, folder: Path) -> Path:
     if os.geteuid() == 0:
         subprocess.run(["chown", "-R", f"{USER}:", str(folder)], check=True)
     return folder / "restored"
+
+
+def checkpoint_of(server: AnyServer) -> int:
+    """How far InnoDB's files are."""
+    return int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_last_checkpoint'")[0][1])

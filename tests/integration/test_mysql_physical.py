@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 
 from conformance_jobs import made  # noqa: E402
 from mysql_copies import (  # noqa: E402
+    checkpoint_of,
     copied,
     counted,
     everything,
@@ -209,10 +210,6 @@ def test_a_new_full_is_taken_where_a_chain_cannot_go_on_and_it_says_why(
     words = {"moved": "restored or moved", "set back": "was set back", "upgraded": "10.11.99", "forgotten": "remember"}
     assert any(note.startswith("full: ") and words[what] in note for note in manifest.notes), manifest.notes
     monkeypatch.undo()
-
-
-def checkpoint_of(server: Server) -> int:
-    return int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_last_checkpoint'")[0][1])
 
 
 def change_and_flush(server: Server) -> None:

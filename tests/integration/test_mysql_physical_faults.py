@@ -17,6 +17,7 @@ pytest.register_assert_rewrite("mysql_server", "mysql_copies")
 from conformance_jobs import made  # noqa: E402
 from isolation import beside  # noqa: E402
 from mysql_copies import (  # noqa: E402
+    checkpoint_of,
     copied,
     copying,
     counted,
@@ -188,10 +189,6 @@ def test_a_least_privileged_account_can_back_up(source: Server, tmp_path: Path) 
     secret.write_text("wrong\n", encoding="utf-8")
     with pytest.raises(SourceError, match="refuses the login"):
         backup(job)
-
-
-def checkpoint_of(server: Server) -> int:
-    return int(server.ask("SHOW GLOBAL STATUS LIKE 'Innodb_lsn_last_checkpoint'")[0][1])
 
 
 def test_another_servers_directory_is_not_copied(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 from mysql8_native import NativeServer
 from mysql8_server import KIND
-from mysql_copies import QUICK
-from mysql_server import LEDGER, LocalServer, content
+from mysql_copies import QUICK, EndsInOrder
+from mysql_server import LEDGER
 
 from dbfleet.model import Job, ProofPolicy, Repository, Source
 
@@ -62,7 +61,7 @@ def job_of(server: NativeServer, repository: Path, **changed: Any) -> Job:
     return Job("app", Repository(str(repository)), Source(url), **fields)
 
 
-class Restored(LocalServer):
+class Restored(EndsInOrder):
     """A server on a data directory that is there already."""
 
     patience = 60
@@ -71,25 +70,13 @@ class Restored(LocalServer):
         super().__init__("mysql")
         text = RESTORED.format(port=self.port, data=data, folder=self.folder)
         (self.folder / "my.ini").write_text(text + settings)
-        try:
-            self.start()
-        except BaseException:
-            self.remove()
-            raise
+        self.begin()
 
     def command(self) -> list[str]:
         return [shutil.which("mysqld") or "/usr/sbin/mysqld", f"--defaults-file={self.folder}/my.ini"]
 
     def at(self) -> dict[str, Any]:
         return {"unix_socket": str(self.folder / "s")}
-
-    def stop(self) -> None:
-        """In order, so that its files are whole."""
-        with suppress(pymysql.Error):
-            self.ask("SHUTDOWN")
-        if self._process is not None:
-            self._process.wait()
-            self._process = None
 
 
 @contextmanager
@@ -101,8 +88,3 @@ def started(data: Path, settings: str = "") -> Iterator[Restored]:
     finally:
         server.stop()
         server.remove()
-
-
-def everything(server: Any) -> Any:
-    """All of the database ``app``."""
-    return content(server, "app")

@@ -27,7 +27,7 @@ class NativeServer(LocalServer, Mysql8):
         ((version,),) = self.ask("SELECT @@version")
         number = tuple(map(int, version.split(".")[:2]))
         self.has_tags = number >= (8, 3)
-        if number >= (9,):
+        if number >= (8, 4):
             self.log_status, self.log_reset = "SHOW BINARY LOG STATUS", "RESET BINARY LOGS AND GTIDS"
 
     def command(self) -> list[str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Union
 
 from ..errors import UsageError
-from ..model import Job, Login
+from ..model import Job
 from ..progress import Progress
 from ..urls import without_credentials
 from .jobs import with_name
@@ -129,18 +129,9 @@ def prune(request: Request, job: Job, progress: Progress) -> Answer:
 
 def sync(request: Request, job: Job, progress: Progress) -> Answer:
     """``dbfleet sync``."""
-    if not request.get("to"):
-        raise UsageError("sync needs --to", "give the URL of the other repository")
-    from ..operations.sync import sync as run
-    from . import render
+    from . import sync_action
 
-    dry_run = bool(request.get("dry_run"))
-    given = Login(*(request.get(f"to_{name}") for name in Login._fields))
-    login = given if any(given) else None
-    document = run(with_name(job), request.get("to"), login=login, dry_run=dry_run, progress=progress).to_json()
-    facts = document["synced"]
-    code = FINDINGS if facts["findings"] else 0
-    return Answer(document, lambda style: render.synced(facts, dry_run, style), code)
+    return sync_action.sync(request, job, progress)
 
 
 def log_archive(request: Request, job: Job, progress: Progress) -> Answer:

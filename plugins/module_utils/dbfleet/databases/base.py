@@ -32,7 +32,8 @@ class SnapshotRequest:
     ``parent_state`` is the :attr:`Snapshot.state` of the backup that an incremental starts
     from; ``None`` asks for a full backup. ``keep_state`` asks for the state of this one.
     ``scratch`` is a private folder for copies that the database's mode may demand. ``format``
-    is the job's: ``None`` leaves the choice to the database.
+    is the job's: ``None`` leaves the choice to the database. ``measured`` says that its state
+    will be measured, for which some databases must hold others up.
     """
 
     method: str
@@ -41,6 +42,7 @@ class SnapshotRequest:
     format: Optional[str] = None
     parent_state: Optional[bytes] = None
     keep_state: bool = False
+    measured: bool = True
 
 
 class ArtifactStream(abc.ABC):

@@ -210,6 +210,7 @@ class _Run:
                 format=self.job.format,
                 parent_state=self.plan.parent_state,
                 keep_state=self.job.type != "full",
+                measured=self.job.proof.level != "none" or bool(self.job.proof.queries),
             )
             self.progress.step(f"reading {database.engine} {self.job.name}")
             with database.snapshot(request) as snapshot:

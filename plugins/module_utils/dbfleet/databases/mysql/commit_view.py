@@ -55,8 +55,12 @@ def shown(name: Name) -> str:
 class CommitView:
     """Snapshots that begin when :meth:`tell` hears that commits are held."""
 
-    def __init__(self, address: Address, version: Version, count: int, *, lock_wait: int, unread: str = "") -> None:
+    def __init__(
+        self, address: Address, version: Version, count: int, *, lock_wait: int, wanted: bool, unread: str = ""
+    ) -> None:
         """Over ``count`` connections; ``unread`` says why the account cannot count rows, if it cannot.
+
+        Unless it is ``wanted`` nothing is held and no snapshot begins.
 
         Raises ``BusyError`` where a statement that alters a table goes on for ``lock_wait`` seconds.
         """
@@ -75,8 +79,9 @@ class CommitView:
         self.hearing = Hearing(self._tell)
         self.position: Mapping[str, str] = {}
         self.reason = unread  # why nothing can be said of the tables, if so
+        self._wanted = wanted and not unread
         try:
-            if version.flavour == "mysql":
+            if version.flavour == "mysql" and self._wanted:
                 wait = max(1, lock_wait)
                 holder = self._defined.enter_context(Session(address, lock_wait=wait))
                 self._defined.enter_context(definitions_held(holder, version, wait=wait))
@@ -107,7 +112,7 @@ class CommitView:
         self.alarm.tell(line)
         if self._begins(line) and not self._begun.is_set():
             try:
-                if not self.reason:
+                if self._wanted:
                     self._begin()
             except DbfleetError as error:
                 self.reason = error.message

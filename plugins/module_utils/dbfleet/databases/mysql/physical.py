@@ -128,7 +128,14 @@ class MysqlServer(Database):
             )
         with ExitStack() as stack:
             limits = request.limits
-            view = CommitView(address, version, max(1, limits.parallel // 2), lock_wait=limits.lock_wait, unread=unread)
+            view = CommitView(
+                address,
+                version,
+                max(1, limits.parallel // 2),
+                lock_wait=limits.lock_wait,
+                wanted=request.measured,
+                unread=unread,
+            )
             stack.callback(view.close)
             folder = os.path.join(request.scratch, "copy")
             os.mkdir(folder, 0o700)
