@@ -136,7 +136,7 @@ def test_a_lock_that_is_not_free_in_time_is_told(source: NativeServer, tmp_path:
     job = job_of(source, tmp_path / "backups")
     with closing(source.connect("app")) as session, session.cursor() as cursor:
         cursor.execute("LOCK TABLES total WRITE")
-        with pytest.raises(BusyError, match="no lock within 5 s; perhaps connection"):
+        with pytest.raises(BusyError, match=f"no lock within 5 s; perhaps connection {session.thread_id()} of root"):
             backup(job)
     assert nothing_is_listed(job)
     assert made(job)

@@ -72,7 +72,8 @@ class CommitView:
         self._sessions: list[Session] = []
         self._begun = threading.Event()  # or it never will
         self._child: Optional[Filter] = None
-        self.alarm = LockAlarm(address, lock_wait, self._moment.waits)
+        self._ours: list[Session] = []  # all connections of this view
+        self.alarm = LockAlarm(address, lock_wait, self._moment.waits, self._ours)
         self._limit: Optional[int] = None
         self._in_time: Optional[bool] = None
         self._older = True  # as far as is known, the tool is an older version
@@ -84,10 +85,12 @@ class CommitView:
             if version.flavour == "mysql" and self._wanted:
                 wait = max(1, lock_wait)
                 holder = self._defined.enter_context(Session(address, lock_wait=wait))
+                self._ours.append(holder)
                 self._defined.enter_context(definitions_held(holder, version, wait=wait))
             for _number in range(max(1, count)):
                 session = Session(address)
                 self._sessions.append(session)
+                self._ours.append(session)
                 session.run(REPEATABLE)
             self._before = self._tables()
         except DbfleetError:
@@ -131,6 +134,7 @@ class CommitView:
     def _begin(self) -> None:
         if self._moment.over is not None:
             holder = self._holding.enter_context(Session(self._address, lock_wait=HOLD_WAIT))
+            self._ours.append(holder)
             self._holding.enter_context(commits_held(holder, self._version, {}, wait=HOLD_WAIT))
         for session in self._sessions:
             session.run(BEGIN)

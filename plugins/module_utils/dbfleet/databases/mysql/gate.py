@@ -12,7 +12,7 @@ complete, instead of making it fail.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Optional
@@ -157,13 +157,17 @@ def tables_locked(address: Address, tables: Mapping[str, Sequence[Table]], *, wa
             held.release()
 
 
-def who_is_in_the_way(session: Session, wait: int) -> BusyError:
-    """The busy error with the oldest transaction or statement of others named, where the account may see them."""
+def who_is_in_the_way(session: Session, wait: int, ours: Iterable[int] = ()) -> BusyError:
+    """The busy error with the oldest transaction or statement of others named, where the account may see them.
+
+    Connections of the numbers ``ours`` are not meant.
+    """
     found: list[tuple[Any, ...]] = []
     with suppress(DbfleetError):
         found = session.rows(
             "SELECT id, user, host, time, left(coalesce(info, command), 80) FROM information_schema.processlist"
-            " WHERE id <> connection_id() AND user NOT IN ('system user', 'event_scheduler')"
+            f" WHERE id NOT IN ({', '.join(map(str, (session.number, *ours)))})"
+            " AND user NOT IN ('system user', 'event_scheduler')"
             " AND coalesce(state, '') NOT LIKE 'Waiting for%'"
             " ORDER BY command = 'Sleep', time DESC, id LIMIT 1"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Sequence
 from typing import Optional
 
 from ...errors import BusyError, DbfleetError
@@ -16,13 +17,17 @@ ASIDE = re.compile("log scanned up to")  # another thread of the tool says it me
 
 
 class LockAlarm:
-    """Ends the tool when nothing comes after a line that ``waits`` describes within ``wait`` seconds."""
+    """Ends the tool when nothing comes after a line that ``waits`` describes within ``wait`` seconds.
 
-    def __init__(self, address: Address, wait: int, waits: Optional[re.Pattern[str]]) -> None:
+    ``ours`` are the connections of this backup, which are not in its way.
+    """
+
+    def __init__(self, address: Address, wait: int, waits: Optional[re.Pattern[str]], ours: Sequence[Session]) -> None:
         self.error: Optional[DbfleetError] = None  # why the tool was ended, if it was
         self._address = address
         self._wait = max(1, wait)
         self._waits = waits
+        self._ours = ours
         self._child: Optional[Filter] = None
         self._timer: Optional[threading.Timer] = None
 
@@ -48,7 +53,7 @@ class LockAlarm:
     def _ring(self) -> None:
         try:
             with Session(self._address) as session:
-                self.error = who_is_in_the_way(session, self._wait)
+                self.error = who_is_in_the_way(session, self._wait, [one.number for one in self._ours])
         except DbfleetError:
             self.error = BusyError(f"{self._address.place()}: no lock within {self._wait} s", "raise limits.lock_wait")
         if self._child is not None:
