@@ -102,14 +102,13 @@ from ..module_utils import _results
 from ..module_utils._module import argument_spec, run, told
 from ..module_utils._options import OPTIONS
 from ..module_utils.dbfleet.absolute import absolute_url
-from ..module_utils.dbfleet.model import Job, Login
-from ..module_utils.dbfleet.operations.sync import sync
+from ..module_utils.dbfleet.model import Job
+from ..module_utils.dbfleet.operations.sync import other_login, sync
 
 
 def perform(module: AnsibleModule, job: Job) -> dict[str, Any]:
     to = absolute_url(module.params["to"], called="to")
-    given = Login(*(module.params[f"to_{name}"] for name in Login._fields))
-    login = given if any(given) else None
+    login = other_login(module.params.get)
     with told(module, "sync", job) as progress:
         return _results.sync(sync(job, to, login=login, dry_run=module.check_mode, progress=progress).to_json())
 

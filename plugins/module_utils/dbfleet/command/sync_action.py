@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..model import Job, Login
+from ..model import Job
 from ..progress import Progress
 from . import render
 from .actions import FINDINGS, Answer
@@ -13,13 +13,13 @@ from .parse import Request
 
 def sync(request: Request, job: Job, progress: Progress) -> Answer:
     """``dbfleet sync``."""
+    from ..operations.sync import other_login
     from ..operations.sync import sync as run
 
     if not request.get("to"):
         raise UsageError("sync needs --to", "give the URL of the other repository")
     dry_run = bool(request.get("dry_run"))
-    given = Login(*(request.get(f"to_{name}") for name in Login._fields))
-    login = given if any(given) else None
+    login = other_login(request.get)
     document = run(with_name(job), request.get("to"), login=login, dry_run=dry_run, progress=progress).to_json()
     facts = document["synced"]
     code = FINDINGS if facts["findings"] else 0

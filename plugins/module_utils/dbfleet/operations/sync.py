@@ -7,7 +7,7 @@ copy before its manifest, and is skipped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
@@ -71,6 +71,12 @@ class _Plan:
     records: list[str] = field(default_factory=list)
     present: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+
+def other_login(given: Callable[[str], Optional[str]]) -> Optional[Login]:
+    """The login at the other repository; ``given`` tells the options ``to_identity_file`` and so on, if any are."""
+    login = Login(*(given(f"to_{name}") for name in Login._fields))
+    return login if any(login) else None
 
 
 def sync(

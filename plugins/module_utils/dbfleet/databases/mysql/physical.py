@@ -19,7 +19,7 @@ from .copy_tool import HotCopy, copy_tool
 from .data_directory import DATA_DIRECTORY, require_here, size_of
 from .physical_snapshot import CopyStream, PhysicalSnapshot, begin, current_lsn, read_state, why_full
 from .privileges import check_copying, lacks_reading
-from .server import Session
+from .server import Session, Version
 from .tools import Tool
 
 WHOLE = "*"  # what the identity calls the database: all of them
@@ -61,7 +61,7 @@ class MysqlServer(Database):
         with Session(self._address()) as session:
             check_copying(session)
             require_here(session)
-            self._tool(session)
+            self._tool(session.version())
 
     def size_bytes(self) -> int:
         """Bytes of all files."""
@@ -71,15 +71,14 @@ class MysqlServer(Database):
     def identity(self) -> SourceIdentity:
         """The server by its own identity."""
         with Session(self._address()) as session:
-            return self._identity(session)
+            return self._identity(session, session.version())
 
     @staticmethod
-    def _identity(session: Session) -> SourceIdentity:
+    def _identity(session: Session, version: Version) -> SourceIdentity:
         host = session.variable("hostname") or session.address.host
-        return SourceIdentity(host, WHOLE, session.version().shown, session.server_identity())
+        return SourceIdentity(host, WHOLE, version.shown, session.server_identity())
 
-    def _tool(self, session: Session) -> Tool:
-        version = session.version()
+    def _tool(self, version: Version) -> Tool:
         return copy_tool(
             version, self.source.tools, f"the server is {version.shown} and needs the tool of that version"
         )
@@ -110,10 +109,11 @@ class MysqlServer(Database):
         address = self._address()
         notes: list[str] = []
         with Session(address) as session:
-            identity, tool = self._identity(session), self._tool(session)
+            version = session.version()
+            identity, tool = self._identity(session, version), self._tool(version)
             here = require_here(session)
             lsn = current_lsn(session)
-            unread, version = lacks_reading(session), session.version()
+            unread = lacks_reading(session)
             log_folder = os.path.dirname(session.variable("log_bin_basename") or "")
         since = None
         if request.parent_state is not None:

@@ -128,14 +128,14 @@ def check_copying(session: Session) -> None:
         needed += ["REPLICATION CLIENT", "BACKUP_ADMIN"] if version.number >= (8,) else ["REPLICATION CLIENT"]
     else:
         needed.append("BINLOG MONITOR" if version.number >= (10, 5, 2) else "REPLICATION CLIENT")
-    missing = _missing_everywhere(session, needed)
+    grants = read_grants(session)
+    missing = _missing_everywhere(grants, needed)
     if missing:
         raise SourceError(
             f"{session.what}: the account lacks {', '.join(missing)}, which a physical backup needs",
             f"GRANT {', '.join(missing)} ON *.* TO that account",
         )
     if version.flavour == "mysql":
-        grants = read_grants(session)
         for table in read_by_copying(version.number):
             if not any(one.gives("SELECT") and one.covers("performance_schema", table) for one in grants):
                 place = f"performance_schema.{table}"
@@ -152,11 +152,11 @@ def read_by_copying(number: tuple[int, ...]) -> list[str]:
 
 def lacks_reading(session: Session) -> str:
     """Why the rows of all tables cannot be counted by this account; empty when they can."""
-    missing = _missing_everywhere(session, ["SELECT"])
+    missing = _missing_everywhere(read_grants(session), ["SELECT"])
     return "the account lacks SELECT on *.*" if missing else ""
 
 
-def _missing_everywhere(session: Session, needed: Sequence[str]) -> list[str]:
-    """What of ``needed`` the account does not have on the whole server."""
-    grants = [one for one in read_grants(session) if (one.database, one.table) == (EVERYTHING, EVERYTHING)]
-    return [privilege for privilege in needed if not any(one.gives(privilege) for one in grants)]
+def _missing_everywhere(grants: Iterable[Grant], needed: Sequence[str]) -> list[str]:
+    """What of ``needed`` the account of these ``grants`` does not have on the whole server."""
+    whole = [one for one in grants if (one.database, one.table) == (EVERYTHING, EVERYTHING)]
+    return [privilege for privilege in needed if not any(one.gives(privilege) for one in whole)]
