@@ -58,11 +58,15 @@ def copied(*options: str) -> Server:
     return server
 
 
+def copy_job(socket: Path | str, repository: Path, **changed: Any) -> Job:
+    """A physical backup of the whole server behind ``socket``."""
+    fields: dict[str, Any] = {"method": "physical", "proof": ProofPolicy(level="content"), "limits": QUICK, **changed}
+    return Job("app", Repository(str(repository)), Source(f"mysql://root@localhost/?unix_socket={socket}"), **fields)
+
+
 def job_of(server: Server, repository: Path, **changed: Any) -> Job:
     """A physical backup of the whole server."""
-    fields: dict[str, Any] = {"method": "physical", "proof": ProofPolicy(level="content"), "limits": QUICK, **changed}
-    url = f"mysql://root@localhost/?unix_socket={server.socket}"
-    return Job("app", Repository(str(repository)), Source(url), **fields)
+    return copy_job(server.socket, repository, **changed)
 
 
 def slow_job(server: Server, repository: Path, **changed: Any) -> Job:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("mysql_server", "mysql_copies")
+pytest.register_assert_rewrite("mysql_server", "mysql_copies", "mysql_copy_lab")
 
 from conformance_jobs import made  # noqa: E402
 from mysql_copies import (  # noqa: E402
@@ -21,7 +21,8 @@ from mysql_copies import (  # noqa: E402
     job_of,
     started,
 )
-from mysql_server import Server, check_ledger, own_state, writer  # noqa: E402
+from mysql_copy_lab import CopyLab, check_that_it_comes_back  # noqa: E402
+from mysql_server import Server, own_state  # noqa: E402
 from rooms import room  # noqa: E402
 from waiting import wait_until  # noqa: E402
 
@@ -70,24 +71,6 @@ def test_increments_carry_what_other_engines_hold(source: Server, room: Path, tm
             assert everything(restored) == expected
 
 
-def test_a_busy_server_restores_to_one_commit_that_was_counted(source: Server, room: Path, tmp_path: Path) -> None:
-    job = job_of(source, tmp_path / "backups", type="auto")
-    with writer(source, "app"):
-        manifests = [counted(job), counted(job)]
-        after = check_ledger_later(source)
-    for number, manifest in enumerate(manifests):
-        restore(job, manifest.id, to=str(room / f"data{number}"))
-        with started(room / f"data{number}") as restored:
-            rows = check_ledger(restored, "app")
-        assert manifest.proof.tables["app.ledger"].rows == rows <= after
-    assert manifests[0].proof.tables["app.ledger"].rows < manifests[1].proof.tables["app.ledger"].rows
-    assert all(result.findings == () for result in verify(job, "all", "restore"))
-
-
-def check_ledger_later(server: Server) -> int:
-    return int(server.ask("SELECT max(number) FROM ledger", "app")[0][0])
-
-
 def test_a_table_that_changes_after_the_copy_is_left_out_of_the_count(
     source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,17 +92,6 @@ def test_a_table_that_changes_after_the_copy_is_left_out_of_the_count(
     assert not {"app.brief", "app.other", "app.another", "app.new"} & set(manifest.proof.tables)
     assert [result.findings for result in verify(job, "latest", "restore")] == [()]
     source.script("app", "DROP TABLE brief, another, new")
-
-
-def test_rows_that_are_not_those_of_the_copy_are_not_claimed(
-    source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if the snapshots had begun too late: when the tool had said already that it lets go."""
-    monkeypatch.setattr("dbfleet.stream.process.Filter.unheard", lambda self: 10**9)
-    manifest = made(job_of(source, tmp_path / "backups"))
-    assert (manifest.proof.level, manifest.proof.tables) == ("none", {})
-    assert any("not counted" in note for note in manifest.notes)
-    monkeypatch.undo()
 
 
 def test_tables_with_a_place_of_their_own_come_back_in_the_usual_one(
@@ -167,16 +139,9 @@ def test_servers_of_any_layout_come_back(room: Path, tmp_path: Path, layout: str
     settings = tuple(one.format(place=place) for one in LAYOUTS[layout])
     source = copied(*settings)
     try:
-        job = job_of(source, tmp_path / "backups", type="auto")
-        counted(job)
-        source.script("app", "UPDATE items SET amount = amount + 1", "CREATE TABLE Later AS SELECT 1 AS x")
-        assert counted(job).type == "incremental"
-        expected = everything(source)
-        assert all(result.findings == () for result in verify(job, "all", "restore"))
-        restore(job, "latest", to=str(room / "data"))
         own = [one.replace(f"{place}/", "") for one in settings if "data-file-path" in one or "lower" in one]
-        with started(room / "data", *own) as restored:
-            assert everything(restored) == expected
+        lab = CopyLab(source, job_of, lambda data: started(data, *own), "mariadb-backup")
+        check_that_it_comes_back(lab, room, tmp_path)
     finally:
         source.remove()
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from mysql8_native import NativeServer
 from mysql8_server import KIND
-from mysql_copies import QUICK, EndsInOrder
+from mysql_copies import EndsInOrder, copy_job
 from mysql_server import LEDGER
 
-from dbfleet.model import Job, ProofPolicy, Repository, Source
+from dbfleet.model import Job
 
 # Percona has it for Linux alone, and Debian does not have it.
 copied_here = pytest.mark.skipif(
@@ -56,9 +56,7 @@ def copied(settings: str = "") -> NativeServer:
 
 def job_of(server: NativeServer, repository: Path, **changed: Any) -> Job:
     """A physical backup of the whole server."""
-    fields: dict[str, Any] = {"method": "physical", "proof": ProofPolicy(level="content"), "limits": QUICK, **changed}
-    url = f"mysql://root@localhost/?unix_socket={server.folder}/s"
-    return Job("app", Repository(str(repository)), Source(url), **fields)
+    return copy_job(server.folder / "s", repository, **changed)
 
 
 class Restored(EndsInOrder):

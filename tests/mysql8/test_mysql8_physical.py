@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-pytest.register_assert_rewrite("mysql_server", "mysql_copies", "mysql8_copies")
+pytest.register_assert_rewrite("mysql_server", "mysql_copies", "mysql_copy_lab", "mysql8_copies")
 
 from binlog_conformance import position, wait_until_kept  # noqa: E402
 from conformance_jobs import made  # noqa: E402
@@ -22,7 +22,8 @@ from log_archivers import archiver  # noqa: E402
 from mysql8_copies import copied, copied_here, job_of, started  # noqa: E402
 from mysql8_native import NativeServer  # noqa: E402
 from mysql_copies import counted, everything, nothing_is_listed  # noqa: E402
-from mysql_server import check_ledger, own_state, writer  # noqa: E402
+from mysql_copy_lab import CopyLab, check_that_it_comes_back  # noqa: E402
+from mysql_server import own_state  # noqa: E402
 from rooms import room  # noqa: E402
 
 from dbfleet.accounts.base import Account  # noqa: E402
@@ -86,22 +87,6 @@ def test_increments_carry_what_other_engines_hold(source: NativeServer, room: Pa
             assert everything(restored) == expected
 
 
-def test_a_busy_server_restores_to_one_commit_that_was_counted(
-    source: NativeServer, room: Path, tmp_path: Path
-) -> None:
-    job = job_of(source, tmp_path / "backups", type="auto")
-    with writer(source, "app"):
-        manifests = [counted(job), counted(job)]
-        ((after,),) = source.ask("SELECT max(number) FROM ledger", "app")
-    for number, manifest in enumerate(manifests):
-        restore(job, manifest.id, to=str(room / f"data{number}"))
-        with started(room / f"data{number}") as restored:
-            rows = check_ledger(restored, "app")
-        assert manifest.proof.tables["app.ledger"].rows == rows <= after
-    assert manifests[0].proof.tables["app.ledger"].rows < manifests[1].proof.tables["app.ledger"].rows
-    assert all(result.findings == () for result in verify(job, "all", "restore"))
-
-
 def test_who_alters_a_table_waits_until_the_rows_were_counted(
     source: NativeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,17 +137,6 @@ def test_nothing_is_counted_where_commits_cannot_be_held_soon(source: NativeServ
         assert manifest.proof.level == "none" and any("no lock within 2 s" in note for note in manifest.notes)
     assert counted(job).proof.level == "content"
     source.script("app", "ALTER TABLE old ENGINE = MyISAM")
-
-
-def test_rows_that_are_not_those_of_the_copy_are_not_claimed(
-    source: NativeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As if the snapshots had begun too late: when the tool had said already how far the logs are."""
-    monkeypatch.setattr("dbfleet.stream.process.Filter.unheard", lambda self: 10**9)
-    manifest = made(job_of(source, tmp_path / "backups"))
-    assert (manifest.proof.level, manifest.proof.tables) == ("none", {})
-    assert any("not counted" in note for note in manifest.notes)
-    monkeypatch.undo()
 
 
 def test_nothing_is_held_where_nothing_is_to_be_counted(source: NativeServer, tmp_path: Path) -> None:
@@ -264,18 +238,11 @@ def test_servers_of_any_layout_come_back(room: Path, tmp_path: Path, layout: str
     settings = LAYOUTS[layout].format(place=owned(room / "place"))
     source = copied(settings)
     try:
-        job = job_of(source, tmp_path / "backups", type="auto")
-        counted(job)
-        source.script("app", "UPDATE items SET amount = amount + 1", "CREATE TABLE Later AS SELECT 1 AS x")
-        assert counted(job).type == "incremental"
-        expected = everything(source)
-        assert all(result.findings == () for result in verify(job, "all", "restore"))
-        restore(job, "latest", to=str(room / "data"))
         own = "".join(f"{line}\n" for line in settings.splitlines() if str(room) not in line and "log" not in line)
         if "one:12M" in settings:
             own += "innodb_data_file_path=one:12M;two:12M:autoextend\n"
-        with started(room / "data", own) as restored:
-            assert everything(restored) == expected
+        lab = CopyLab(source, job_of, lambda data: started(data, own), "xtrabackup")
+        check_that_it_comes_back(lab, room, tmp_path)
     finally:
         source.remove()
 
