@@ -80,7 +80,8 @@ def _broken_link(
         if link.id in known_bad:
             return f"{link.id} is known to be bad"
     if parent.engine != engine or not _same_database(parent.source, identity):
-        return f"{parent.id} is of another database"
+        other = parent.source
+        return f"{parent.id} is of another database: {parent.engine} {other.database} on {other.host}"
     if parent.method != job.method:
         return f"{parent.id} is {parent.method}, and {job.method} was asked for"
     if len(links) >= job.limits.chain_length:

@@ -177,11 +177,18 @@ class Session:
         return version_of(str(self.row("SELECT version()")[0]))
 
     def server_identity(self) -> str:
-        """MySQL's ``server_uuid``; of MariaDB, which has none in every version, a digest of what stays the same."""
+        """MySQL's ``server_uuid``; of MariaDB, which has none, a digest of where its data is, on which machine.
+
+        The machine is ``server_uid``, which MariaDB makes of a network card's address and its port: it stays
+        when the host is renamed. Without a card it is ``unknown``, and the host's name has to do.
+        """
         uuid = self.variable("server_uuid")
         if uuid:
             return uuid
-        facts = [self.variable("server_uid") or "", self.variable("hostname") or "", self.variable("datadir") or ""]
+        machine = self.variable("server_uid")
+        if machine in (None, "", "unknown"):
+            machine = self.variable("hostname")
+        facts = [machine or "", self.variable("datadir") or ""]
         return hashlib.sha256("\0".join(facts).encode()).hexdigest()[:32]
 
     def databases(self) -> list[str]:
