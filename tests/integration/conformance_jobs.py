@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from isolation import in_child
 from rooms import damage
 
 from dbfleet.catalog import read_catalog
@@ -71,6 +72,21 @@ class JobConformance:
         assert [run.exitcode for run in runs] == [0, 0, 0]
         assert len(read_catalog(store, "app").manifests) == 3
         assert all(result.ok for result in verify(job, "all", "restore"))
+
+    @pytest.mark.parametrize("room", ["1m", "12m", "40m", "90m", "140m"])
+    def test_a_host_without_room_never_makes_a_good_backup_bad(self, job: Job, room: str) -> None:
+        """A tool or a server that finds no room during a trial is told, and not held against the backup."""
+        made(job)
+
+        def act() -> None:
+            try:
+                (result,) = verify(job, "latest", "restore")
+            except DbfleetError as error:
+                assert (error.kind, bool(error.remedy)) == ("capacity", True), error
+            else:
+                assert result.ok, result.findings
+
+        in_child(act, disk=(os.environ["DBFLEET_SCRATCH"], f"size={room},mode=755"))
 
     def test_what_this_kind_of_backup_does_not_know_is_refused(self, job: Job, tmp_path: Path) -> None:
         database = open_database(job.source, job.method)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from typing import Callable, Optional
 
 from ...errors import BusyError, CapacityError, DamagedError, DbfleetError, ProofError, SourceError, ToolError
 from ...stream.process import Command, Filter, show_exit
+from ..tool_faults import ROOM, host_fault_of, lacks_room
 from .address import Address
 from .copied_options import OPTION_FILE
 from .server import Version, version_of
@@ -208,8 +209,8 @@ def backup_failure(tool: Tool, address: Address, code: int, reasons: list[str]) 
             f"{place}: the lock that begins a backup was not free in time",
             "end what holds it, or raise limits.lock_wait",
         )
-    if "No space left" in said or "Errcode: 28" in said:
-        return CapacityError(f"{name} on {place}: {said}", "free space there")
+    if lacks_room(said):
+        return CapacityError(f"{name} on {place}: {said}", ROOM)
     if "able to copy log" in said or "was overwritten" in said:
         return SourceError(
             f"the server at {place} wrote over log that the backup still needed: {said}",
@@ -252,8 +253,9 @@ def prepare(tool: Tool, folder: str, increment: Optional[str] = None, *, last: b
 
 def _prepare_failure(tool: Tool, code: int, reasons: list[str]) -> DbfleetError:
     name, said = os.path.basename(tool.path), " / ".join(reasons) or "it gave no reason"
-    if "No space left" in said or "Errcode: 28" in said or "(Error 28)" in said:
-        return CapacityError(f"{name} --prepare: {said}", "free space there, or restore elsewhere with --to")
+    fault = host_fault_of(f"{name} --prepare", said, code=code, room=f"{ROOM}, or restore elsewhere with --to")
+    if fault is not None:
+        return fault
     return DamagedError(f"{name} --prepare failed with {show_exit(code)}: {said}", "restore another backup")
 
 

@@ -22,6 +22,7 @@ from ...errors import DamagedError, DbfleetError, ToolError
 from ...host import free_port
 from ...stream.process import Command, Filter, last_lines, run, show_exit
 from ..place import own_tree
+from ..tool_faults import SCRATCH_ROOM, host_fault_of
 from .address import Address
 from .copied_options import options_for, require_keys
 from .measure import CLASSIC_HASHING
@@ -81,11 +82,12 @@ class TrialServer:
         self._sockets: Optional[str] = None
         self._process: Optional[Filter] = None
         self._ended = threading.Event()
-        self._words = ""  # of one that failed
+        self._program, self._words, self._code = "", "", 0  # of one that failed
         self.address = Address()
 
     def __enter__(self) -> TrialServer:
         server = _server(self._flavour, self._tools) if self._version is None else _server_for(self._version)
+        self._program = os.path.basename(server.path)
         os.mkdir(self._folder, 0o700)
         try:
             user = self._own(self._folder)
@@ -125,8 +127,8 @@ class TrialServer:
 
     def _run(self, line: tuple[str, ...], user: Optional[str]) -> None:
         def explain(code: int, words: str) -> DbfleetError:
-            self._words = words
-            return ToolError(f"{os.path.basename(line[0])} ended with {show_exit(code)}: {last_lines(words)}")
+            self._words, self._code = words, code
+            return ToolError(f"{self._program} ended with {show_exit(code)}: {_reasons(words)}")
 
         self._ended = threading.Event()
         self._process = Filter(Command(line, user=user, explain=explain))
@@ -189,14 +191,20 @@ class TrialServer:
                 Session(self.address).close()
                 return
             except DbfleetError as error:
-                if self._ended.is_set() and self._data is not None:
-                    words = _last_words(process)
-                    raise DamagedError(f"a server does not start on the restored files: {words}", ELSE) from error
                 if self._ended.is_set():
-                    raise ToolError(f"the trial server does not start: {_last_words(process)}", REMEDY) from error
+                    raise self._why_not(_last_words(process)) from error
                 if time.monotonic() > deadline:
                     raise ToolError(f"the trial server is not ready in {START_SECONDS:g} s", REMEDY) from error
             time.sleep(0.05)
+
+    def _why_not(self, said: str) -> DbfleetError:
+        """Why it did not start: the host's fault, or that of the files that it was given."""
+        fault = host_fault_of("the trial server", self._words, code=self._code, said=said, room=SCRATCH_ROOM)
+        if fault is not None:
+            return fault
+        if self._data is None:
+            return ToolError(f"the trial server does not start: {said}", REMEDY)
+        return DamagedError(f"a server does not start on the restored files: {said}", ELSE)
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
@@ -227,6 +235,12 @@ class TrialServer:
         for folder in (self._folder, self._sockets):
             if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _reasons(words: str) -> str:
+    """What the server calls errors in its log: what comes last is only that it ends."""
+    lines = re.findall(r"\[ERROR\] (.*)", words)
+    return " / ".join(lines[:3])[:500] or last_lines(words)
 
 
 def _last_words(process: Filter) -> str:
@@ -273,43 +287,40 @@ def _account(user: str) -> tuple[int, int]:
 
 
 def _initialise(server: Tool, data: str, user: Optional[str]) -> None:
+    places = (f"--datadir={data}", f"--tmpdir={os.path.dirname(data)}")
     if server.flavour == "mysql":
-        run(
-            Command(
-                (
-                    server.path,
-                    "--no-defaults",
-                    "--initialize-insecure",
-                    f"--datadir={data}",
-                    f"--tmpdir={os.path.dirname(data)}",
-                ),
-                user=user,
-            )
-        )
+        _set_up((server.path, "--no-defaults", "--initialize-insecure", *places), user)
         return
     installer = shutil.which("mariadb-install-db") or shutil.which("mysql_install_db")
     if installer is None:
         raise ToolError("mariadb-install-db is not installed", f"install mariadb-server, or {REMEDY}")
-    run(
-        Command(
-            (
-                installer,
-                "--no-defaults",
-                f"--datadir={data}",
-                f"--tmpdir={os.path.dirname(data)}",
-                "--skip-test-db",
-                "--skip-name-resolve",
-                "--auth-root-authentication-method=normal",
-            ),
-            user=user,
-        )
-    )
+    options = ("--skip-test-db", "--skip-name-resolve", "--auth-root-authentication-method=normal")
+    _set_up((installer, "--no-defaults", *places, *options), user)
+
+
+def _set_up(argv: tuple[str, ...], user: Optional[str]) -> None:
+    def explain(code: int, words: str) -> DbfleetError:
+        what, said = f"{os.path.basename(argv[0])} failed with {show_exit(code)}", _reasons(words)
+        fault = host_fault_of(what, words, code=code, said=said, room=SCRATCH_ROOM)
+        return fault or ToolError(f"{what}: {said}", REMEDY)
+
+    run(Command(argv, user=user, explain=explain))
 
 
 def _bound_to_us() -> tuple[str, ...]:
-    """What lets the server end with us even when we are killed (setpriv of util-linux), where it is there."""
-    path = shutil.which("setpriv")
-    return (path, "--pdeathsig", "KILL", "--") if path and sys.platform.startswith("linux") else ()
+    """What lets the server end with us even when we are killed (setpriv of util-linux), where it is there.
+
+    A service of systemd that may not change capabilities cannot use it, and ends whatever it began by itself.
+    """
+    path = shutil.which("setpriv") if sys.platform.startswith("linux") else None
+    if path is None:
+        return ()
+    words = (path, "--pdeathsig", "KILL", "--")
+    try:
+        run(Command((*words, "true")))
+    except ToolError:
+        return ()
+    return words
 
 
 def _arguments(data: str, folder: str, options: str = "") -> tuple[str, ...]:

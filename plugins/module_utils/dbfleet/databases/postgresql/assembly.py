@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Mapping
 from typing import Callable, Optional
 
-from ...errors import CapacityError, DamagedError, DbfleetError, ToolError
-from ...stream.process import Command, run
+from ...errors import DamagedError, DbfleetError, ToolError
+from ...stream.process import Command, last_lines, run
+from ..tool_faults import ROOM, host_fault_of
 from .backup_manifest import FILE, read_manifest
 from .tools import Tool, find
 
@@ -174,7 +175,10 @@ def _remove(path: str) -> bool:
 
 
 def _verify(tool: Tool, folder: str) -> None:
-    def explain(_code: int, words: str) -> DbfleetError:
+    def explain(code: int, words: str) -> DbfleetError:
+        fault = host_fault_of("pg_verifybackup", words, code=code, said=last_lines(words))
+        if fault is not None:
+            return fault
         lines = [re.sub(r"^pg_verifybackup: (error: )?", "", line.strip()) for line in words.splitlines()]
         found = [line for line in lines if line] or ["it gave no reason"]
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -186,6 +190,8 @@ def _verify(tool: Tool, folder: str) -> None:
 def _joining(code: int, words: str) -> DbfleetError:
     lines = [line for line in words.splitlines() if "error:" in line] or words.splitlines()[-1:] or ["no reason"]
     said = lines[0].replace("pg_combinebackup: error: ", "")
-    if "No space left" in words:
-        return CapacityError(f"pg_combinebackup: {said}", "free space there, or restore elsewhere with --to")
+    room = f"{ROOM}, or restore elsewhere with --to"
+    fault = host_fault_of("pg_combinebackup", words, code=code, said=said, room=room)
+    if fault is not None:
+        return fault
     return DamagedError(f"pg_combinebackup failed with exit status {code}: {said}", "restore another backup")

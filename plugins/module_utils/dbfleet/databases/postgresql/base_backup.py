@@ -13,6 +13,7 @@ from ...errors import CapacityError, DamagedError, DbfleetError, ProofError, Sou
 from ...stream.process import CHUNK, Command, Filter, run, show_exit
 from ...units import show_size
 from ..base import ArtifactStream, Sink
+from ..tool_faults import SCRATCH_ROOM, lacks_room
 from .address import Address
 from .replication import ROLE_REMEDY, Reservation, Tablespace, refusal
 from .tools import Tool, reason
@@ -92,8 +93,8 @@ class BaseBackup:
             return SourceError(f"{what} from {self.address.place}: {said}", ROLE_REMEDY)
         if "single tablespace to stdout" in said:
             return SourceError("a tablespace was created while the backup began", "start the backup again")
-        if "No space left" in said:
-            return CapacityError(f"{what}: {said}", "set DBFLEET_SCRATCH to a folder with room")
+        if lacks_room(said):
+            return CapacityError(f"{what}: {said}", SCRATCH_ROOM)
         return ToolError(
             f"{what} from {self.address.place} failed{how}: {said}",
             "nothing of what it wrote was kept; cure what it says and start again",
@@ -208,7 +209,7 @@ def stage(
         raise CapacityError(
             f"pg_basebackup must write this backup to files first, which needs {show_size(int(size * ROOM))} in "
             f"{os.path.dirname(folder)!r}, which has {show_size(free)} free",
-            "set DBFLEET_SCRATCH to a folder with room",
+            SCRATCH_ROOM,
         )
     run(work.command(folder))
     base = os.path.join(folder, "base.tar")

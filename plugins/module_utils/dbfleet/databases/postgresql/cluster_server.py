@@ -13,6 +13,7 @@ from typing import Optional
 from ...errors import DamagedError, DbfleetError, NotFoundError, SourceError, ToolError
 from ...stream.process import Command, run
 from ..place import own_folder, own_tree
+from ..tool_faults import SCRATCH_ROOM, host_fault_of
 from .address import Address
 from .assembly import Assembly
 from .connection import connect
@@ -267,6 +268,9 @@ class ClusterServer:
                     f"no server could be started for the trial: {error.message}",
                     "set DBFLEET_SCRATCH to a folder that every user may enter",
                 ) from error
+            fault = host_fault_of("the server of the trial", self.log_text(), said=reason, room=SCRATCH_ROOM)
+            if fault is not None:
+                raise fault from error
             raise DamagedError(f"a server does not start on the restored files: {reason}", "see its log") from error
 
     def last_fatal(self) -> Optional[str]:

@@ -13,6 +13,7 @@ from ...model import Artifact, Proof
 from ...units import show_size
 from ..base import Restoration, RestoreRequest, TakenOver
 from ..logs import Recovered, Recovery
+from ..tool_faults import SCRATCH_ROOM
 from .address import Address
 from .choice import choose
 from .cluster_restoration import ClusterRestoration
@@ -56,7 +57,7 @@ class ClusterTables(Restoration):
             raise CapacityError(
                 f"the cluster that holds the tables needs {show_size(artifact.raw_size_bytes)} for {artifact.file} "
                 f"in {os.path.dirname(folder)!r}, which has {show_size(free)} free",
-                "set DBFLEET_SCRATCH to a folder with room",
+                SCRATCH_ROOM,
             )
         self._cluster.receive(artifact, chunks)
 

@@ -15,6 +15,7 @@ from typing import Optional
 from ...errors import DbfleetError, ToolError
 from ...host import free_port
 from ...stream.process import Command, launch
+from ..tool_faults import SCRATCH_ROOM, host_fault_of
 from .address import Address
 from .tools import Tool, find
 
@@ -129,10 +130,19 @@ class TemporaryServer:
             with tempfile.TemporaryFile() as words:
                 launch(command, words, timeout=START_SECONDS * 2)
         except ToolError as error:
-            raise ToolError(
-                f"no server could be started for the trial: {error.message}",
+            what = "no server could be started for the trial"
+            said = f"{error.message}\n{self._log_text()}"
+            raise host_fault_of(what, said, said=error.message, room=SCRATCH_ROOM) or ToolError(
+                f"{what}: {error.message}",
                 "set DBFLEET_SCRATCH to a folder that every user may enter, or proof.scratch_url to a server",
             ) from error
+
+    def _log_text(self) -> str:
+        try:
+            with open(os.path.join(self._folder, "log"), encoding="utf-8", errors="replace") as file:
+                return file.read()
+        except FileNotFoundError:  # it never came that far
+            return ""
 
     def _own_folder(self, path: str) -> str:
         """A folder of mode 0700 that belongs to the server's user, who must be able to get there."""
