@@ -56,7 +56,8 @@ RETURN = r"""
 _value:
   description:
     - One mapping a run. Each has C(name), C(job), C(verb), C(arguments) of the command, C(calendar),
-      C(calendar_text), C(raw), C(interval_minutes), C(user), C(writable), C(network), C(home) and C(temporary).
+      C(calendar_text), C(raw), C(interval_minutes), C(user), C(writable), C(network), C(home),
+      C(temporary) and C(copies_files).
   type: list
   elements: dict
 """

@@ -53,7 +53,8 @@ def scheduled_runs(
 
     A run has ``name``, ``job``, ``verb``, ``arguments`` of the command, ``calendar`` (for ``kind``),
     ``calendar_text``, ``raw``, ``interval_minutes``, ``user``, ``writable`` (paths), ``network`` and ``home``
-    (whether it needs them) and ``temporary`` (whether its paths are in /tmp).
+    (whether it needs them), ``temporary`` (whether its paths are in /tmp) and ``copies_files`` (whether it reads
+    the files of a server, which no other account can).
     Raises ``ScheduleError`` that names the job.
     """
     window = _checked(calendars.minutes, spread, "schedule_spread")
@@ -80,6 +81,7 @@ def scheduled_runs(
                     "raw": bool(calendar.raw),
                     "interval_minutes": calendar.interval,
                     "user": _user(name, job.get("user") or defaults.get("user")),
+                    "copies_files": verb == "backup" and _copies_files(file),
                     **_places(touched + _urls(mapping)),
                 }
             )
@@ -125,6 +127,18 @@ def archivers(
             }
         )
     return found
+
+
+def _copies_files(file: Mapping[str, Any]) -> bool:
+    """Whether the job copies the files of MySQL or MariaDB. (PostgreSQL sends its own.)"""
+    return file.get("method") == "physical" and _source_url(file).lower().startswith(("mysql:", "mariadb:"))
+
+
+def _source_url(file: Mapping[str, Any]) -> str:
+    """The URL of a job's source, without the driver that an application's URL may name (``mysql+pymysql://``)."""
+    source = file.get("source")
+    url = str(source.get("url", "")) if isinstance(source, Mapping) else ""
+    return re.sub(r"^([A-Za-z]+)[+][^:/]+://", r"\1://", url)
 
 
 def _has_whole_server(file: Mapping[str, Any]) -> bool:
@@ -237,7 +251,7 @@ def _touched(name: str, job: Mapping[str, Any], installed: Mapping[str, Any]) ->
     groups = {group: installed.get(group) or {} for group in ("source", "repository", "retention")}
     if not all(isinstance(group, Mapping) for group in groups.values()):
         raise ScheduleError(f"the job file of {name} is no job: install it again")
-    source = str(groups["source"].get("url", ""))
+    source = _source_url(installed)
     if source.lower().startswith("sqlite:///"):
         # A reader in WAL mode writes beside the database.
         path = unquote(source[len("sqlite:///") :].partition("?")[0])

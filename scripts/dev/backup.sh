@@ -13,6 +13,10 @@ if [ -z "${DATABASE_URL:-}" ]; then
   "$VENV/bin/python" scripts/sample_database.py "$sample"
   DATABASE_URL="sqlite:///$sample"
 fi
+# The driver that an application names in its URL (sqlite+aiosqlite:///) is of no concern here.
+if [[ $DATABASE_URL =~ ^([A-Za-z]+)\+[^:/]+(://.*)$ ]]; then
+  DATABASE_URL=${BASH_REMATCH[1]}${BASH_REMATCH[2]}
+fi
 # Relative paths are the caller's; Ansible's modules run elsewhere.
 case $DATABASE_URL in
   sqlite:////*) ;;

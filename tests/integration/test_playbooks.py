@@ -91,6 +91,15 @@ def test_one_database_is_backed_up_listed_verified_and_restored_here(ansible: An
     assert rows_of(tmp_path / "restored.db") == 100
 
 
+def test_the_driver_in_an_applications_url_does_not_matter(ansible: Ansible, tmp_path: Path) -> None:
+    make_database(tmp_path / "data/app.db")
+    here = {"DATABASE_URL": "sqlite+aiosqlite:///data/app.db"}
+    ansible.playbook("dbfleet.recovery.backup", **here).good()
+    to = ("-e", "dbfleet_to=sqlite+aiosqlite:///restored.db")
+    ansible.playbook("dbfleet.recovery.restore", *to, **here).good()
+    assert rows_of(tmp_path / "restored.db") == 100
+
+
 def test_playbooks_of_a_checkout_work_by_their_path(ansible: Ansible, collections: Path, tmp_path: Path) -> None:
     make_database(tmp_path / "data/app.db")
     path = collections / "ansible_collections/dbfleet/recovery/playbooks/backup.yml"

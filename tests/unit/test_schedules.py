@@ -87,12 +87,30 @@ def test_a_run_may_write_where_its_job_writes() -> None:
         ("sqlite:////srv/app.db", "/tmp/backups", {"temporary"}),
         ("sqlite:////srv/app.db", "s3://bucket/app", {"network"}),
         ("sqlite:///relative.db", "relative", set()),
+        ("sqlite+aiosqlite:////home/app/app.db", "/backups", {"home"}),
     ],
 )
 def test_what_a_run_needs(source: str, repository: str, needs: set[str]) -> None:
     installed = json.dumps({"source": {"url": source}, "repository": {"url": repository}})
     (run, _verify) = runs({"name": "app"}, installed={"app": installed})
     assert {need for need in ("network", "home", "temporary") if run[need]} == needs
+
+
+@pytest.mark.parametrize(
+    ("url", "method", "copies"),
+    [
+        ("mysql://dbfleet@localhost/?unix_socket=/run/s", "physical", True),
+        ("MariaDB://dbfleet@localhost", "physical", True),
+        ("mysql+pymysql://dbfleet@localhost", "physical", True),
+        ("mysql://dbfleet@localhost/app", "logical", False),
+        ("postgresql://dbfleet@localhost", "physical", False),
+        ("sqlite:////srv/app.db", "physical", False),
+    ],
+)
+def test_only_backups_of_mysql_files_read_what_is_the_servers(url: str, method: str, copies: bool) -> None:
+    installed = json.dumps({"method": method, "source": {"url": url}, "repository": {"url": "/backups"}})
+    backup, verify = runs({"name": "app"}, installed={"app": installed})
+    assert (backup["verb"], backup["copies_files"], verify["copies_files"]) == ("backup", copies, False)
 
 
 @pytest.mark.parametrize(
