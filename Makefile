@@ -56,8 +56,9 @@ mysql8: ## backups of MySQL 8.0, whose server and tools run under Wine
 debian13: ## MariaDB 11.8 and SQLite with the Python of Debian 13, in podman
 	@scripts/dev/distribution.sh debian-13
 
-ubuntu24: ## physical backups of MySQL 8.0 by Percona's xtrabackup, of Ubuntu 24.04, in podman
+ubuntu24: ## Ubuntu 24.04 in podman: physical backups of MySQL 8.0 by Percona's xtrabackup, hosts with databases
 	@scripts/dev/distribution.sh ubuntu-24.04
+	@scripts/dev/ubuntu_hosts.sh
 
 sidecar: ## the container image with a scheduler, in podman
 	@scripts/dev/sidecar.sh

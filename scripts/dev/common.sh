@@ -164,6 +164,15 @@ ubuntu_answers() {
   curl --silent --fail --retry 3 --retry-all-errors --output /dev/null "$UBUNTU/dists/noble/Release"
 }
 
+# require_ubuntu WHAT: end this script where the archive cannot be reached; in peace, and saying WHAT was not done, where
+# UBUNTU_IS_OPTIONAL.
+require_ubuntu() {
+  ubuntu_answers && return
+  [ -n "${UBUNTU_IS_OPTIONAL:-}" ] || die "$UBUNTU cannot be reached"
+  say "NOT RUN: $UBUNTU cannot be reached, so $1"
+  exit 0
+}
+
 # ubuntu_keys FILE: write the keys that sign Ubuntu's archive to FILE.
 ubuntu_keys() {
   local folder

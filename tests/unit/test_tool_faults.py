@@ -19,6 +19,8 @@ from dbfleet.errors import CapacityError, DbfleetError, ToolError
         ("write: Disk quota exceeded", 1, CapacityError),
         ("could not map anonymous shared memory: Cannot allocate memory", 1, CapacityError),
         ("mmap failed; errno: 12, Out of memory", 1, CapacityError),
+        ("mysqld: Can't create directory './x' (OS errno 13 - Permission denied)", 1, ToolError),
+        ("[InnoDB] Operating system error number 13 in a file operation.", 1, ToolError),
         ("", -9, ToolError),
         ("", 137, ToolError),
         ("", -15, ToolError),

@@ -13,8 +13,12 @@ from ..stream.process import show_exit
 # As the C library and InnoDB say it, with Linux's numbers.
 NO_ROOM = re.compile(r"No space left|Disk quota exceeded|\b(?:error|errcode):? (?:number )?28\b", re.IGNORECASE)
 NO_MEMORY = re.compile(r"Cannot allocate memory|out of memory|\b(?:error|errcode):? (?:number )?12\b", re.IGNORECASE)
+NO_RIGHT = re.compile(
+    r"Permission denied|Operation not permitted|\b(?:error|errcode):? (?:number )?13\b", re.IGNORECASE
+)
 KILLED = [sign for number in (signal.SIGINT, signal.SIGTERM, 9) for sign in (-number, 128 + number)]  # by a shell, too
 ROOM = "free space there"
+RIGHTS = "see what keeps it from that place: modes, AppArmor (aa-status), SELinux; or set DBFLEET_SCRATCH to another"
 SCRATCH_ROOM = "set DBFLEET_SCRATCH to a folder with room"
 
 
@@ -36,6 +40,8 @@ def host_fault_of(
         return CapacityError(f"{what}: {said}", room)
     if NO_MEMORY.search(words):
         return CapacityError(f"{what}: {said}", MORE_MEMORY)
+    if NO_RIGHT.search(words):
+        return ToolError(f"{what}: {said}", RIGHTS)
     if code in KILLED:
         return ToolError(
             f"{what} was killed ({show_exit(code)})", "see whether memory ran out (dmesg), and start again"
