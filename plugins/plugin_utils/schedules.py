@@ -248,7 +248,7 @@ def _touched(name: str, job: Mapping[str, Any], installed: Mapping[str, Any]) ->
     extra = job.get("writable", [])
     if isinstance(extra, str) or not all(str(path).startswith("/") for path in extra):
         raise ScheduleError(f"writable of {name} is a list of absolute paths")
-    groups = {group: installed.get(group) or {} for group in ("source", "repository", "retention")}
+    groups = {group: installed.get(group) or {} for group in ("source", "repository", "retention", "encryption")}
     if not all(isinstance(group, Mapping) for group in groups.values()):
         raise ScheduleError(f"the job file of {name} is no job: install it again")
     source = _source_url(installed)
@@ -256,7 +256,8 @@ def _touched(name: str, job: Mapping[str, Any], installed: Mapping[str, Any]) ->
         # A reader in WAL mode writes beside the database.
         path = unquote(source[len("sqlite:///") :].partition("?")[0])
         source = posixpath.dirname(path) if path.startswith("/") else ""
-    urls = [source, groups["repository"].get("url"), groups["retention"].get("archive_to"), *extra]
+    gpg_home = groups["encryption"].get("gpg_home")  # where gpg locks its keys, and its agent has a socket
+    urls = [source, groups["repository"].get("url"), groups["retention"].get("archive_to"), gpg_home, *extra]
     return [str(url) for url in urls if url]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Callable
 
 import pytest
-from isolation import children, shared_servers, tools_left
+from isolation import children, in_child, shared_servers, tools_left
 from stored_files import keep_foreign
 
 from dbfleet.errors import DamagedError, DbfleetError, KeyMaterialError, SourceError, ToolError
@@ -218,6 +218,21 @@ def test_who_cannot_read_is_found_before_data_flows(
     with pytest.raises(KeyMaterialError):
         send(store, Compression("none"), settings)
     assert nothing_left(store)
+
+
+def test_keys_that_can_only_be_read_can_encrypt() -> None:
+    """As an administrator gives them to the account of backups; gpg would bring its database of trust up to date."""
+    home = Path(tempfile.mkdtemp(prefix="dbfleet-k-"))
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--passphrase", ""]
+    subprocess.run([*gpg, "--quick-gen-key", "k@example.org", "rsa2048", "encr"], check=True, capture_output=True)
+    subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=True)
+    for path in (home, *home.iterdir()):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        in_child(lambda: encryptions.check(Encryption("gpg", ("k@example.org",), gpg_home=str(home))), nobody=True)
+    finally:
+        home.chmod(0o700)
+        shutil.rmtree(home)
 
 
 def test_the_manifest_names_keys_and_no_secret(keys: Keys) -> None:

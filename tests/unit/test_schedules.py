@@ -70,10 +70,11 @@ def test_a_run_may_write_where_its_job_writes() -> None:
         "source": {"url": "sqlite:////srv/my%20app/app.db?mode=rw"},
         "repository": {"url": "file:///mnt/backups/app"},
         "retention": {"archive_to": "/mnt/archive"},
+        "encryption": {"gpg_home": "/etc/dbfleet/gnupg"},
     }
     job = {"name": "app", "writable": ["/opt/check"], "sync": {"at": "hourly", "to": "file:///mnt/off%20site"}}
     found = {run["verb"]: run for run in runs(job, installed={"app": json.dumps(installed)})}
-    places = ["/mnt/archive", "/mnt/backups/app", "/opt/check", "/srv/my app"]
+    places = ["/etc/dbfleet/gnupg", "/mnt/archive", "/mnt/backups/app", "/opt/check", "/srv/my app"]
     assert found["backup"]["writable"] == places
     assert found["sync"]["writable"] == sorted([*places, "/mnt/off site"])
     assert not any(found["backup"][need] for need in ("network", "home", "temporary"))

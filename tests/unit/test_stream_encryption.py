@@ -152,6 +152,11 @@ def test_a_key_file_that_others_can_read_is_warned_of(tmp_path: Path) -> None:
     file.chmod(0o600)
     assert encryption.warning(settings) is None
     file.chmod(0o640)
+    given_by_root = file.stat().st_uid == 0  # to a group, whose members cannot change it
+    assert (encryption.warning(settings) is None) == given_by_root
+    file.chmod(0o660)
+    assert str(file) in (encryption.warning(settings) or "")
+    file.chmod(0o604)
     assert str(file) in (encryption.warning(settings) or "")
     identity = dataclasses.replace(settings, passphrase_file=None, identity_file=str(file))
     assert str(file) in (encryption.warning(identity) or "")

@@ -29,14 +29,20 @@ def password_in(path: str, setting: str) -> str:
 
 
 def exposure(paths: Iterable[Optional[str]]) -> Optional[str]:
-    """What people should know of secret files: text when others than the owner can read one."""
+    """What people should know of secret files: text when others can read one.
+
+    One of root that a group may read, ours if we are not root, is meant so: a service cannot change it then.
+    """
     if os.name == "nt":
         return None  # modes say nothing there
     for path in paths:
+        if path is None:
+            continue
         try:
-            mode = os.stat(path).st_mode if path is not None else 0
+            found = os.stat(path)
         except OSError:
             continue  # whoever needs it will say that it cannot be read
-        if stat.S_IMODE(mode) & 0o077:
+        given = found.st_uid == 0 and (os.geteuid() == 0 or found.st_gid == os.getegid())
+        if stat.S_IMODE(found.st_mode) & (0o037 if given else 0o077):
             return f"{path} can be read by others than its owner: chmod 600 it"
     return None

@@ -191,7 +191,8 @@ def _fingerprint(recipient: str, encryption: Encryption) -> str:
         listing = run(
             Command(
                 ("gpg", *home, "--batch", "--no-tty", "--no-options", "--no-autostart", "--with-colons")
-                + ("--fixed-list-mode", "--list-keys", "--", recipient),
+                # Else it brings its database of trust up to date first, in a home that we may only be able to read.
+                + ("--trust-model", "always", "--fixed-list-mode", "--list-keys", "--", recipient),
                 explain=_explain_listing,
             )
         )
