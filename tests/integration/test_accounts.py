@@ -295,6 +295,23 @@ def database(maria: mysql_server.Server, request: pytest.FixtureRequest) -> Iter
             maria.ask(f"DROP DATABASE {mysql_server.quoted(one)}")
 
 
+def test_a_server_that_asks_for_good_passwords_gets_them(file: PasswordFile) -> None:
+    judge = ("--plugin-load-add=simple_password_check", "--strict-password-validation=ON")
+    server = mysql_server.Server(*judge, "--general-log=1", "--general-log-file=all.log")
+    try:
+        with pytest.raises(pymysql.Error, match="current policy"):
+            server.ask("CREATE USER careless IDENTIFIED BY 'OnlyLetters4nd4Digits'")
+        for _time in range(2):
+            assert keep_account(server, Account("keeper"), file, rotate_after=0).actions
+            pymysql.connect(unix_socket=server.socket, user="keeper", password=read(file)).close()
+            server.ask("FLUSH BINARY LOGS")
+            for log in (server.folder / "data").glob("*log*"):
+                assert read(file).encode() not in log.read_bytes(), log
+        assert keep_account(server, Account("keeper"), file).actions == ()
+    finally:
+        server.remove()
+
+
 @pytest.mark.parametrize("name", ODD, ids=["plain", "odd"])
 @pytest.mark.parametrize("everything", [False, True])
 def test_an_account_suffices_for_a_backup_and_for_nothing_else(

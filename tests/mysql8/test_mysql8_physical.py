@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 
 pytest.register_assert_rewrite("mysql_server", "mysql_copies", "mysql_copy_lab", "mysql8_copies")
@@ -180,6 +181,21 @@ def test_a_least_privileged_account_can_back_up(source: NativeServer, tmp_path: 
     secret.write_text("wrong\n", encoding="utf-8")
     with pytest.raises(SourceError, match="refuses the login"):
         backup(job)
+
+
+def test_a_server_that_asks_for_good_passwords_gets_them(source: NativeServer, tmp_path: Path) -> None:
+    """With the component that judges them as it comes, which wants a character that is no letter and no digit."""
+    file = PasswordFile(str(tmp_path / "password"), "root", "root")
+    source.ask("INSTALL COMPONENT 'file://component_validate_password'")
+    try:
+        with pytest.raises(pymysql.Error, match="policy"):
+            source.ask("CREATE USER careless IDENTIFIED BY 'OnlyLetters4nd4Digits'")
+        with accounts_at(url_of(source)) as accounts:
+            for _time in range(2):
+                assert keep(accounts, Account("keeper"), file, rotate_after=0).actions
+                assert accounts.knows(Account("keeper"), Path(file.path).read_text().strip())
+    finally:
+        source.ask("UNINSTALL COMPONENT 'file://component_validate_password'")
 
 
 @pytest.mark.parametrize("databases", [(), ("app",)])

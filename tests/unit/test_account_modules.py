@@ -54,7 +54,9 @@ def test_names_in_statements_of_mysql() -> None:
 def test_passwords_need_no_escape_anywhere() -> None:
     made = {new_password() for _turn in range(50)}
     assert len(made) == 50
-    assert all(len(one) == 32 and one.isalnum() and one.isascii() for one in made)
+    for one in made:
+        assert len(one) == 33 and one.isascii() and one.replace("-", "", 1).isalnum()
+        assert any(map(str.islower, one)) and any(map(str.isupper, one)) and any(map(str.isdigit, one))
 
 
 @pytest.fixture

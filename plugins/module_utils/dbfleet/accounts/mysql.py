@@ -12,6 +12,7 @@ from ..databases.mysql.privileges import read_by_copying
 from ..databases.mysql.server import Session, quoted
 from ..errors import NotFoundError, RefusedError, SourceError
 from .base import Account, AccountServer, Step
+from .password_file import new_password
 
 # To read rows and definitions, and to hold tables that no snapshot covers.
 READING = ("SELECT", "SHOW VIEW", "TRIGGER", "EVENT", "LOCK TABLES")
@@ -32,6 +33,11 @@ HARMLESS = {
     "SHOW_ROUTINE",
     "SHOW CREATE ROUTINE",
 }
+VALIDATION = (
+    "SELECT 1 FROM information_schema.plugins"
+    " WHERE plugin_type = 'PASSWORD VALIDATION' AND plugin_status = 'ACTIVE' LIMIT 1"
+)
+OFF_THE_LOG, ON_THE_LOG = "SET SESSION sql_log_off = 1", "SET SESSION sql_log_off = 0"  # the log of all queries
 GRANTS = (
     "SELECT '*', '*', privilege_type, is_grantable FROM information_schema.user_privileges WHERE grantee = {0}"
     " UNION ALL SELECT table_schema, '*', privilege_type, is_grantable"
@@ -138,7 +144,7 @@ class MysqlAccounts(AccountServer):
         standing = self.standing(account)
         if standing is None and password is not None:  # it never is without a password
             shown = f"create the account {_shown(account)}"
-            steps.append(self._step(shown, f"CREATE USER {who} {self._identified(password)}"))
+            steps.append(self._made(shown, who, password))
         wanted = self._grants(account)
         has = self._found(account) if standing is not None else {}
         for place, words in sorted(wanted.items()):
@@ -153,7 +159,7 @@ class MysqlAccounts(AccountServer):
                 steps.append(self._step(shown, f"REVOKE {', '.join(surplus)} ON {_on(place)} FROM {who}"))
         if standing is not None and password is not None:
             shown = f"give {_shown(account)} the password of its file"
-            steps.append(self._step(shown, f"ALTER USER {who} {self._identified(password)}"))
+            steps.append(self._changed(shown, who, password))
         return steps
 
     def _found(self, account: Account) -> dict[Place, set[str]]:
@@ -164,17 +170,41 @@ class MysqlAccounts(AccountServer):
                 grants.setdefault((str(database), str(table)), set()).add(str(privilege).upper())
         return grants
 
+    def _made(self, shown: str, who: str, password: str) -> Step:
+        if self._wants_words():
+            first = f"CREATE USER {who} IDENTIFIED BY {literal(new_password())}"  # seen in the binary log, and replaced
+            return self._step(shown, OFF_THE_LOG, first, _set_password(who, password), ON_THE_LOG)
+        return self._step(shown, f"CREATE USER {who} {self._identified(password)}")
+
+    def _changed(self, shown: str, who: str, password: str) -> Step:
+        if self._wants_words():
+            return self._step(shown, OFF_THE_LOG, _set_password(who, password), ON_THE_LOG)
+        return self._step(shown, f"ALTER USER {who} {self._identified(password)}")
+
     def _identified(self, password: str) -> str:
         if self._version.flavour == "mariadb":  # which writes statements into its logs as they are
             return f"IDENTIFIED VIA {NATIVE} USING {literal(native_hash(password))}"
         return f"IDENTIFIED BY {literal(password)}"  # which writes the hash into its logs
 
+    def _wants_words(self) -> bool:
+        """Whether MariaDB judges passwords and so takes no hash (manual, ``strict_password_validation``)."""
+        return self._session.variable("strict_password_validation") == "ON" and bool(self._session.rows(VALIDATION))
+
     def removal(self, account: Account) -> Sequence[Step]:
         """See the protocol."""
         return [self._step(f"drop the account {_shown(account)}", f"DROP USER {_account(account)}")]
 
-    def _step(self, shown: str, sql: str) -> Step:
-        return Step(shown, partial(self._session.run, sql))
+    def _step(self, shown: str, *statements: str) -> Step:
+        return Step(shown, partial(self._run, statements))
+
+    def _run(self, statements: Sequence[str]) -> None:
+        for sql in statements:
+            self._session.run(sql)
+
+
+def _set_password(who: str, password: str) -> str:
+    """The one statement of which MariaDB writes the hash into its binary log, whatever it was given."""
+    return f"SET PASSWORD FOR {who} = PASSWORD({literal(password)})"
 
 
 def native_hash(password: str) -> str:

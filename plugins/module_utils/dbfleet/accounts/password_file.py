@@ -20,11 +20,17 @@ from ..errors import KeyMaterialError, UsageError
 # No character that a URL, an option file or a shell would read as something else; 190 bits.
 ALPHABET = string.ascii_letters + string.digits
 LENGTH = 32
+# What servers may ask for (MySQL's validate_password, MariaDB's simple_password_check): one of each of these, and one
+# that is neither.
+CLASSES = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 
 
 def new_password() -> str:
-    """A password that nobody has seen."""
-    return "".join(secrets.choice(ALPHABET) for _place in range(LENGTH))
+    """A password that nobody has seen, and that no server's policy refuses."""
+    while True:
+        head, tail = ("".join(secrets.choice(ALPHABET) for _place in range(LENGTH // 2)) for _half in range(2))
+        if all(any(one in kind for one in head + tail) for kind in CLASSES):
+            return f"{head}-{tail}"
 
 
 @dataclass(frozen=True)
