@@ -12,9 +12,10 @@ import pytest
 pytest.register_assert_rewrite("mysql_server")
 
 import mysql_server  # noqa: E402
+from conformance_jobs import made  # noqa: E402
 from mysql_server import Server, content, job_of, own_state  # noqa: E402
 
-from dbfleet.errors import NotFoundError, RefusedError, ToolError, UsageError  # noqa: E402
+from dbfleet.errors import NotFoundError, RefusedError, SourceError, ToolError, UsageError  # noqa: E402
 from dbfleet.model import Job, Source  # noqa: E402
 from dbfleet.operations.backup import backup  # noqa: E402
 from dbfleet.operations.restore import restore  # noqa: E402
@@ -54,6 +55,25 @@ def names(server: Server) -> list[str]:
 @pytest.fixture
 def job(server: Server, tmp_path: Path) -> Job:
     return job_of(server.url(""), tmp_path / "backups")
+
+
+def test_a_target_that_judges_passwords_says_how_it_takes_accounts(server: Server, names: list[str], job: Job) -> None:
+    """Only their hashes are kept, and such a server takes none."""
+    server.ask("CREATE USER reader IDENTIFIED BY 'secret'")
+    made(replace(job, source=replace(_source(job), databases=("*",))))
+    target = mysql_server.Server("--plugin-load-add=simple_password_check", "--strict-password-validation=ON")
+    try:
+        before = target.databases()
+        with pytest.raises(SourceError, match="the accounts: a setting of the server refuses it") as caught:
+            restore(job, "latest", to=target.url(""))
+        assert "SET GLOBAL strict_password_validation = OFF" in caught.value.remedy
+        assert target.databases() == before
+        target.ask("SET GLOBAL strict_password_validation = OFF")
+        restore(job, "latest", to=target.url(""))
+        assert all(content(target, name) == content(server, name) for name in names)
+        target.connect(user="reader", password="secret").close()
+    finally:
+        target.remove()
 
 
 def test_several_databases_are_one_state_and_come_back_together(server: Server, names: list[str], job: Job) -> None:

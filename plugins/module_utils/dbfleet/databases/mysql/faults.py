@@ -12,7 +12,8 @@ from ...errors import BusyError, CapacityError, DbfleetError, NotFoundError, Sou
 # Server and client error codes (MariaDB manual, "MariaDB Error Codes").
 UNREACHABLE = (2002, 2003, 2005)
 LOST = (2006, 2013, 2055, 1053, 1927, 1152, 1158, 1159, 1160, 1161, 1184)
-DENIED = (1044, 1142, 1143, 1227, 1370, 1410, 1419, 1290, 3879, 3530)
+BY_SETTING = 1290  # running with the --option so it cannot execute this statement
+DENIED = (1044, 1142, 1143, 1227, 1370, 1410, 1419, BY_SETTING, 3879, 3530)
 NO_TABLE = 1146
 CHANGED = (1412, NO_TABLE, 1054)
 DAMAGED = (126, 127, 145, 1034, 1035, 1194, 1195, 1877)
@@ -59,11 +60,21 @@ def explain(code: int, text: str, what: str) -> Optional[DbfleetError]:
         return SourceError(f"{what}: the server refuses the login: {text}", "add ?ssl_mode=required to source.url")
     if code == NO_DATABASE:
         return NotFoundError(f"{what}: {text}", "check the database in source.url")
+    if code == BY_SETTING:
+        return _explain_setting(text, what)
     if code in DENIED:
         return SourceError(f"{what}: a privilege is missing: {text}", "grant it to the account of source.url")
     if code in LOCKED:
         return BusyError(f"{what}: a lock was not free in time: {text}", "end what holds it, or raise limits.lock_wait")
     return _explain_failure(code, text, what)
+
+
+def _explain_setting(text: str, what: str) -> DbfleetError:
+    if "strict-password-validation" in text:  # accounts are restored with the hashes of their passwords
+        remedy = "SET GLOBAL strict_password_validation = OFF there for the time of the restore"
+    else:
+        remedy = "change that setting of the server, or choose another server"
+    return SourceError(f"{what}: a setting of the server refuses it: {text}", remedy)
 
 
 def _explain_failure(code: int, text: str, what: str) -> Optional[DbfleetError]:
