@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Optional, Union
-from urllib.parse import unquote
 
 from . import calendars
 from .calendars import Calendar, CalendarError
+from .reach import copies_files, has_whole_server, reach, touched
 
 NAME = r"[a-z0-9_][a-z0-9_-]{0,99}"
 LOGIN = ("to_identity_file", "to_known_hosts_file", "to_password_file")
@@ -61,7 +60,7 @@ def scheduled_runs(
     runs: list[dict[str, Any]] = []
     for name, job in _named(jobs):
         file = _job_file(name, (installed or {}).get(name, "{}"))
-        touched = _touched(name, job, file)
+        places = _touched(name, job, file)
         for verb in VERBS:
             said = job.get(verb, defaults.get(verb))
             if not said or (verb == "prune" and verb not in job and not file.get("retention")):
@@ -81,8 +80,8 @@ def scheduled_runs(
                     "raw": bool(calendar.raw),
                     "interval_minutes": calendar.interval,
                     "user": _user(name, job.get("user") or defaults.get("user")),
-                    "copies_files": verb == "backup" and _copies_files(file),
-                    **_places(touched + _urls(mapping)),
+                    "copies_files": verb == "backup" and copies_files(file),
+                    **reach(places + _urls(mapping), file, mapping),
                 }
             )
     return runs
@@ -110,7 +109,7 @@ def archivers(
                 "leave it out and see that `dbfleet log-archive run` runs"
             )
         file = _job_file(name, (installed or {}).get(name, '{"method": "physical"}'))
-        if file.get("method") != "physical" and not _has_whole_server(file):
+        if file.get("method") != "physical" and not has_whole_server(file):
             raise ScheduleError(
                 f"log_archive of {name}: a log archive belongs to a job with method: physical, or of MySQL and MariaDB "
                 'to one with source.databases: ["*"]'
@@ -123,30 +122,10 @@ def archivers(
                 "job": name,
                 "arguments": ["log-archive", "run", "--job", name],
                 "user": _user(name, job.get("user") or defaults.get("user")),
-                **_places([*_touched(name, job, file), *([str(spool)] if spool else [])]),
+                **reach([*_touched(name, job, file), *([str(spool)] if spool else [])], file),
             }
         )
     return found
-
-
-def _copies_files(file: Mapping[str, Any]) -> bool:
-    """Whether the job copies the files of MySQL or MariaDB. (PostgreSQL sends its own.)"""
-    return file.get("method") == "physical" and _source_url(file).lower().startswith(("mysql:", "mariadb:"))
-
-
-def _source_url(file: Mapping[str, Any]) -> str:
-    """The URL of a job's source, without the driver that an application's URL may name (``mysql+pymysql://``)."""
-    source = file.get("source")
-    url = str(source.get("url", "")) if isinstance(source, Mapping) else ""
-    return re.sub(r"^([A-Za-z]+)[+][^:/]+://", r"\1://", url)
-
-
-def _has_whole_server(file: Mapping[str, Any]) -> bool:
-    """Whether a job's logical backups are what the log of MySQL and MariaDB begins with."""
-    source = file.get("source")
-    if not isinstance(source, Mapping) or not str(source.get("url", "")).lower().startswith(("mysql:", "mariadb:")):
-        return False
-    return source.get("databases") == ["*"] and not source.get("tables") and not source.get("exclude_tables")
 
 
 def _truth(name: str, said: Any) -> bool:
@@ -244,41 +223,15 @@ def _job_file(name: str, text: Any) -> Mapping[str, Any]:
 
 
 def _touched(name: str, job: Mapping[str, Any], installed: Mapping[str, Any]) -> list[str]:
-    """URLs and paths of one job: its source, repository and archive, and what the schedule adds."""
+    """URLs and paths of one job, and what the schedule adds."""
     extra = job.get("writable", [])
     if isinstance(extra, str) or not all(str(path).startswith("/") for path in extra):
         raise ScheduleError(f"writable of {name} is a list of absolute paths")
-    groups = {group: installed.get(group) or {} for group in ("source", "repository", "retention", "encryption")}
-    if not all(isinstance(group, Mapping) for group in groups.values()):
+    groups = (installed.get(group) or {} for group in ("source", "repository", "retention", "encryption"))
+    if not all(isinstance(group, Mapping) for group in groups):
         raise ScheduleError(f"the job file of {name} is no job: install it again")
-    source = _source_url(installed)
-    if source.lower().startswith("sqlite:///"):
-        # A reader in WAL mode writes beside the database.
-        path = unquote(source[len("sqlite:///") :].partition("?")[0])
-        source = posixpath.dirname(path) if path.startswith("/") else ""
-    gpg_home = groups["encryption"].get("gpg_home")  # where gpg locks its keys, and its agent has a socket
-    urls = [source, groups["repository"].get("url"), groups["retention"].get("archive_to"), gpg_home, *extra]
-    return [str(url) for url in urls if url]
+    return [*touched(installed), *map(str, extra)]
 
 
 def _urls(mapping: Mapping[str, Any]) -> list[str]:
     return [str(mapping["to"])] if mapping.get("to") else []
-
-
-def _places(urls: Iterable[str]) -> dict[str, Any]:
-    paths, network = set(), False
-    for url in urls:
-        scheme, colon, rest = url.partition("://")
-        if not colon:
-            paths.add(posixpath.normpath(url))
-        elif scheme.lower() == "file":
-            paths.add(posixpath.normpath("/" + unquote(rest.partition("/")[2])))
-        else:
-            network = True
-    writable = sorted(path for path in paths if path.startswith("/") and path.isprintable() and path != "/")
-    return {
-        "writable": writable,
-        "network": network,
-        "home": any(path.startswith(("/home/", "/root/", "/run/user/")) or path == "/root" for path in writable),
-        "temporary": any((path + "/").startswith(("/tmp/", "/var/tmp/")) for path in writable),
-    }

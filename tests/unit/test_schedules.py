@@ -98,6 +98,24 @@ def test_what_a_run_needs(source: str, repository: str, needs: set[str]) -> None
 
 
 @pytest.mark.parametrize(
+    ("more", "needs"),
+    [
+        ({"source": {"url": "mysql://app@localhost/app?unix_socket=/tmp/mysql.sock"}}, {"network", "temporary"}),
+        ({"source": {"url": "postgresql://app@/app?host=%2Fvar%2Ftmp"}}, {"network", "temporary"}),
+        ({"source": {"url": "postgresql://app@db1/tmp", "password_file": "/root/secret"}}, {"network", "home"}),
+        ({"encryption": {"method": "age", "identity_file": "/home/me/key"}}, {"home"}),
+        ({"proof": {"command": ["/home/app/bin/check", "--fast"], "queries": ["SELECT 1"]}}, {"home"}),
+        ({"proof": {"queries": ["SELECT '/home/'"]}, "limits": {"chain_length": 3}}, set()),
+    ],
+)
+def test_a_run_sees_the_places_that_its_file_names(more: dict[str, Any], needs: set[str]) -> None:
+    file = {"source": {"url": "sqlite:////srv/app.db"}, "repository": {"url": "/backups"}, **more}
+    (run, _verify) = runs({"name": "app"}, installed={"app": json.dumps(file)})
+    assert {need for need in ("network", "home", "temporary") if run[need]} == needs
+    assert not any(path.startswith(("/home", "/root", "/tmp", "/var/tmp")) for path in run["writable"])
+
+
+@pytest.mark.parametrize(
     ("url", "method", "copies"),
     [
         ("mysql://dbfleet@localhost/?unix_socket=/run/s", "physical", True),
