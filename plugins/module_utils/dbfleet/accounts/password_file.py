@@ -17,7 +17,7 @@ from typing import Optional
 from ..durable import sync_folder
 from ..errors import KeyMaterialError, UsageError
 
-# No character that a URL, an option file or a shell would read as something else; 190 bits.
+# No character that a URL, an option file or a shell would read as something else; 184 bits.
 ALPHABET = string.ascii_letters + string.digits
 LENGTH = 32
 # What servers may ask for (MySQL's validate_password, MariaDB's simple_password_check): one of each of these, and one
@@ -28,9 +28,9 @@ CLASSES = (string.ascii_lowercase, string.ascii_uppercase, string.digits)
 def new_password() -> str:
     """A password that nobody has seen, and that no server's policy refuses."""
     while True:
-        head, tail = ("".join(secrets.choice(ALPHABET) for _place in range(LENGTH // 2)) for _half in range(2))
-        if all(any(one in kind for one in head + tail) for kind in CLASSES):
-            return f"{head}-{tail}"
+        drawn = "".join(secrets.choice(ALPHABET) for _place in range(LENGTH - 1))
+        if all(any(one in kind for one in drawn) for kind in CLASSES):
+            return f"{drawn[: LENGTH // 2]}-{drawn[LENGTH // 2 :]}"
 
 
 @dataclass(frozen=True)
