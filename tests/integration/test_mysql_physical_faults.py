@@ -31,6 +31,7 @@ from mysql_copies import (  # noqa: E402
 from mysql_server import Server, own_state  # noqa: E402
 from rooms import room  # noqa: E402
 
+from dbfleet.databases.mysql.address import Address  # noqa: E402
 from dbfleet.errors import BusyError, CapacityError, DbfleetError, ProofError, SourceError, ToolError  # noqa: E402
 from dbfleet.model import Limits, ProofPolicy, Source  # noqa: E402
 from dbfleet.operations.backup import backup  # noqa: E402
@@ -160,6 +161,28 @@ def test_what_a_trial_finds_wrong_is_told(source: Server, tmp_path: Path, monkey
     monkeypatch.setattr(Prepared, "finish", page)
     (result,) = verify(job, "latest", "structure")
     assert not result.ok, "a damaged page was not found"
+
+
+def test_a_trial_whose_server_is_killed_says_nothing_of_the_backup(
+    source: Server, tmp_path: Path, own_state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel does when memory ends, while every table is read."""
+    from dbfleet.databases.mysql import physical_restoration
+
+    job = job_of(source, tmp_path / "backups")
+    made(job)
+    check = physical_restoration.check_tables
+
+    def killed(address: Address, parallel: int) -> list[str]:
+        (pid,) = own_state.rglob("trial.pid")
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+        return check(address, parallel)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(physical_restoration, "check_tables", killed)
+        with pytest.raises(ToolError, match="was killed"):
+            verify(job, "latest", "restore")
+    assert [result.ok for result in verify(job, "latest", "restore")] == [True]
 
 
 # --- who may do it, and where -----------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from postgresql_server import Server, ask, binaries, connect, own_state, running
 from rooms import room
 
 from dbfleet.catalog import read_catalog
+from dbfleet.databases.postgresql.cluster_server import ClusterServer
 from dbfleet.errors import DbfleetError, ProofError, SourceError
 from dbfleet.model import Compression, Job, Limits, Source
 from dbfleet.operations.backup import backup
@@ -148,6 +150,26 @@ def test_what_a_trial_finds_wrong_is_told(tmp_path: Path) -> None:
         backup(job)
         (result,) = verify(job, "latest", "restore")
         assert not result.ok and "items_by_name" in result.findings[0].problem
+
+
+def test_a_trial_whose_server_is_killed_says_nothing_of_the_backup(
+    source: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the kernel does when memory ends, while every table is read."""
+    job = job_of(source, tmp_path / "backups")
+    backup(job)
+    examine = ClusterServer.examine
+
+    def killed(self: ClusterServer, **more: bool) -> list[str]:
+        lines = (Path(self._assembly.data) / "postmaster.pid").read_text().splitlines()
+        os.kill(int(lines[0]), signal.SIGKILL)
+        return examine(self, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ClusterServer, "examine", killed)
+        with pytest.raises(DbfleetError):
+            verify(job, "latest", "restore")
+    assert [result.ok for result in verify(job, "latest", "restore")] == [True]
 
 
 def test_a_cluster_without_postgres_is_verified(tmp_path: Path) -> None:

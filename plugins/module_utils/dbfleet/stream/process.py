@@ -220,6 +220,11 @@ class Filter:
         """The number of its process."""
         return self._child.pid
 
+    @property
+    def code(self) -> Optional[int]:
+        """Its exit status (negative: the signal that ended it); ``None`` while it runs."""
+        return self._child.poll()
+
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         return self._child.poll() is None

@@ -60,10 +60,14 @@ class PhysicalRestoration(DataDirectoryRestoration[Prepared]):
             return check_tables(self._start(prepared), self._request.limits.parallel)
         except DamagedError as error:
             return [error.message]
-        except SourceError:
+        except SourceError as error:
             if self._server is None or self._server.is_alive():
                 raise
-            return [f"the server that was started on it ended: {self._server.last_words()}"]
+            said = self._server.last_words()
+            fault = self._server.host_fault(said)
+            if fault is not None:
+                raise fault from error
+            return [f"the server that was started on it ended: {said}"]
 
     def scope(self, proof: Proof) -> Proof:
         """Rows can only be counted where a server runs on what was built: in a trial."""

@@ -82,7 +82,7 @@ class TrialServer:
         self._sockets: Optional[str] = None
         self._process: Optional[Filter] = None
         self._ended = threading.Event()
-        self._program, self._words, self._code = "", "", 0  # of one that failed
+        self._program, self._words = "", ""  # of one that failed
         self.address = Address()
 
     def __enter__(self) -> TrialServer:
@@ -127,7 +127,7 @@ class TrialServer:
 
     def _run(self, line: tuple[str, ...], user: Optional[str]) -> None:
         def explain(code: int, words: str) -> DbfleetError:
-            self._words, self._code = words, code
+            self._words = words
             return ToolError(f"{self._program} ended with {show_exit(code)}: {_reasons(words)}")
 
         self._ended = threading.Event()
@@ -199,12 +199,17 @@ class TrialServer:
 
     def _why_not(self, said: str) -> DbfleetError:
         """Why it did not start: the host's fault, or that of the files that it was given."""
-        fault = host_fault_of("the trial server", self._words, code=self._code, said=said, room=SCRATCH_ROOM)
+        fault = self.host_fault(said)
         if fault is not None:
             return fault
         if self._data is None:
             return ToolError(f"the trial server does not start: {said}", REMEDY)
         return DamagedError(f"a server does not start on the restored files: {said}", ELSE)
+
+    def host_fault(self, said: str) -> Optional[DbfleetError]:
+        """What the end of one that said ``said`` tells of the host; ``None`` where it is nothing."""
+        code = self._process.code if self._process is not None else None
+        return host_fault_of("the trial server", self._words or said, code=code, said=said, room=SCRATCH_ROOM)
 
     def is_alive(self) -> bool:
         """Whether it still runs."""

@@ -176,6 +176,7 @@ class ClusterServer:
         try:
             run(Command((tool.path, f"--dbname={address.conninfo()}", "--no-password")), sink=_ignore)
         except ToolError as error:
+            self._unless_of_the_host(error, error.message)
             return [error.message]
         return []
 
@@ -212,8 +213,25 @@ class ClusterServer:
             )
         except ToolError as error:
             lines = [line.strip() for line in said.decode("utf-8", "replace").splitlines() if line.strip()]
-            return [f"pg_amcheck: {' '.join(lines[:2])}"] if lines else [error.message]
+            found = f"pg_amcheck: {' '.join(lines[:2])}" if lines else error.message
+            self._unless_of_the_host(error, found)
+            return [found]
         return []
+
+    def _unless_of_the_host(self, error: ToolError, found: str) -> None:
+        """Raise what ``error`` and the server's log tell of the host, if they do."""
+        log = self.log_text()
+        told = re.search(r"\bPANIC:|terminated by signal (\d+)|database system is shut down", log)
+        killed = told[1] in ("9", "15") if told else not self.is_alive()  # it tells, unless nobody asked it
+        fault = host_fault_of(
+            "the server of the trial",
+            f"{found}\n{error.message}\n{log}",
+            code=-9 if killed else None,
+            said=found,
+            room=SCRATCH_ROOM,
+        )
+        if fault is not None:
+            raise fault from error
 
     # --- starting -----------------------------------------------------------------------------
 
@@ -268,9 +286,7 @@ class ClusterServer:
                     f"no server could be started for the trial: {error.message}",
                     "set DBFLEET_SCRATCH to a folder that every user may enter",
                 ) from error
-            fault = host_fault_of("the server of the trial", self.log_text(), said=reason, room=SCRATCH_ROOM)
-            if fault is not None:
-                raise fault from error
+            self._unless_of_the_host(error, reason)
             raise DamagedError(f"a server does not start on the restored files: {reason}", "see its log") from error
 
     def last_fatal(self) -> Optional[str]:
