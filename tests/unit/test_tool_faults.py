@@ -16,6 +16,7 @@ from dbfleet.errors import CapacityError, DbfleetError, ToolError
         ("Error writing file './x' (Errcode: 28 \"No space left on device\")", 1, CapacityError),
         ("[InnoDB] Operating system error number 28 in a file operation.", 1, CapacityError),
         ("(Error 28)", 1, CapacityError),
+        ("[InnoDB] 1048576 bytes should have been written. Only 782336 bytes written.", 1, CapacityError),
         ("write: Disk quota exceeded", 1, CapacityError),
         ("could not map anonymous shared memory: Cannot allocate memory", 1, CapacityError),
         ("mmap failed; errno: 12, Out of memory", 1, CapacityError),

@@ -11,7 +11,10 @@ from ..host_faults import MORE_MEMORY
 from ..stream.process import show_exit
 
 # As the C library and InnoDB say it, with Linux's numbers.
-NO_ROOM = re.compile(r"No space left|Disk quota exceeded|\b(?:error|errcode):? (?:number )?28\b", re.IGNORECASE)
+NO_ROOM = re.compile(
+    r"No space left|Disk quota exceeded|bytes should have been written|\b(?:error|errcode):? (?:number )?28\b",
+    re.IGNORECASE,
+)
 NO_MEMORY = re.compile(r"Cannot allocate memory|out of memory|\b(?:error|errcode):? (?:number )?12\b", re.IGNORECASE)
 NO_RIGHT = re.compile(
     r"Permission denied|Operation not permitted|\b(?:error|errcode):? (?:number )?13\b", re.IGNORECASE
