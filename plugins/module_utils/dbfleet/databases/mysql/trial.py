@@ -102,7 +102,7 @@ class TrialServer:
                 require_keys(self._data, user)
                 options = self._options(self._data, user)
                 arguments = (*_arguments(self._data, self._folder, options), *ways, *GIVEN)
-            self._start((*_bound_to_us(), server.path, *arguments, *ENGINES[server.flavour]), user)
+            self._start((*_bound_to_us(user), server.path, *arguments, *ENGINES[server.flavour]), user)
             if self._data is None and server.flavour == "mysql":  # for proofs from before SHA-256
                 with suppress(DbfleetError), Session(self.address) as session:
                     session.run(CLASSIC_HASHING)
@@ -312,17 +312,18 @@ def _set_up(argv: tuple[str, ...], user: Optional[str]) -> None:
     run(Command(argv, user=user, explain=explain))
 
 
-def _bound_to_us() -> tuple[str, ...]:
+def _bound_to_us(user: Optional[str]) -> tuple[str, ...]:
     """What lets the server end with us even when we are killed (setpriv of util-linux), where it is there.
 
-    A service of systemd that may not change capabilities cannot use it, and ends whatever it began by itself.
+    In a service of systemd that may not change capabilities ``user`` cannot use it; such a service ends by itself
+    whatever it began.
     """
     path = shutil.which("setpriv") if sys.platform.startswith("linux") else None
     if path is None:
         return ()
     words = (path, "--pdeathsig", "KILL", "--")
     try:
-        run(Command((*words, "true")))
+        run(Command((*words, "true"), user=user))
     except ToolError:
         return ()
     return words
