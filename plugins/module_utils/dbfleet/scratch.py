@@ -14,6 +14,7 @@ from typing import Callable
 from .errors import CapacityError
 from .stores.locks import try_lock
 
+SCRATCH_ROOM = "set DBFLEET_SCRATCH to a folder with room"  # the remedy where there is none
 PREFIX = "dbfleet-scratch-"
 ALIVE = "alive"  # locked by the process that uses the folder
 YOUNG = 60.0  # seconds in which a folder may not have its lock yet
@@ -41,7 +42,7 @@ def scratch_folder() -> Iterator[str]:
     except OSError as error:
         raise CapacityError(
             f"cannot make a scratch folder in {base!r}: {error.strerror}",
-            "set DBFLEET_SCRATCH to a folder with room",
+            SCRATCH_ROOM,
         ) from error
     with gone_afterwards(folder, alive):
         yield folder

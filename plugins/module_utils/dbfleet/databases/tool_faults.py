@@ -22,7 +22,6 @@ NO_RIGHT = re.compile(
 KILLED = [sign for number in (signal.SIGINT, signal.SIGTERM, 9) for sign in (-number, 128 + number)]  # by a shell, too
 ROOM = "free space there"
 RIGHTS = "see what keeps it from that place: modes, AppArmor (aa-status), SELinux; or set DBFLEET_SCRATCH to another"
-SCRATCH_ROOM = "set DBFLEET_SCRATCH to a folder with room"
 
 
 def lacks_room(words: str) -> bool:

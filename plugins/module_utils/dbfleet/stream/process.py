@@ -227,7 +227,7 @@ class Filter:
 
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
-        return self._child.poll() is None
+        return self.code is None
 
     def unheard(self) -> Optional[int]:
         """Bytes that the tool has said on stderr and nobody has read yet; ``None`` where that cannot be known."""

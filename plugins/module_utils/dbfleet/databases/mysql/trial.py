@@ -20,9 +20,10 @@ from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, ToolError
 from ...host import free_port
+from ...scratch import SCRATCH_ROOM
 from ...stream.process import Command, Filter, last_lines, run, show_exit
 from ..place import own_tree
-from ..tool_faults import SCRATCH_ROOM, host_fault_of
+from ..tool_faults import host_fault_of
 from .address import Address
 from .copied_options import options_for, require_keys
 from .measure import CLASSIC_HASHING

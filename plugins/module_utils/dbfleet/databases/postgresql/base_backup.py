@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from ...errors import CapacityError, DamagedError, DbfleetError, ProofError, SourceError, ToolError
+from ...scratch import SCRATCH_ROOM
 from ...stream.process import CHUNK, Command, Filter, run, show_exit
 from ...units import show_size
 from ..base import ArtifactStream, Sink
-from ..tool_faults import SCRATCH_ROOM, lacks_room
+from ..tool_faults import lacks_room
 from .address import Address
 from .replication import ROLE_REMEDY, Reservation, Tablespace, refusal
 from .tools import Tool, reason

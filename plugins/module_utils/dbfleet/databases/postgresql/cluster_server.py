@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Optional
 
 from ...errors import DamagedError, DbfleetError, NotFoundError, SourceError, ToolError
+from ...scratch import SCRATCH_ROOM
 from ...stream.process import Command, run
 from ..place import own_folder, own_tree
-from ..tool_faults import SCRATCH_ROOM, host_fault_of
+from ..tool_faults import host_fault_of
 from .address import Address
 from .assembly import Assembly
 from .connection import connect
-from .server import LONGEST_SOCKET, account_of, unprivileged
+from .server import LONGEST_SOCKET, account_of, log_of, unprivileged
 from .tools import find
 
 START_SECONDS = 24 * 3600  # recovery takes as long as there is log; limits.timeout ends it
@@ -136,11 +137,7 @@ class ClusterServer:
 
     def log_text(self) -> str:
         """What its log says."""
-        try:
-            with open(self._log, encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+        return log_of(self._log)
 
     def stop(self) -> None:
         """End it. Never raises."""

@@ -10,10 +10,10 @@ from typing import Optional
 
 from ...errors import CapacityError, DamagedError, NotFoundError, UsageError
 from ...model import Artifact, Proof
+from ...scratch import SCRATCH_ROOM
 from ...units import show_size
 from ..base import Restoration, RestoreRequest, TakenOver
 from ..logs import Recovered, Recovery
-from ..tool_faults import SCRATCH_ROOM
 from .address import Address
 from .choice import choose
 from .cluster_restoration import ClusterRestoration

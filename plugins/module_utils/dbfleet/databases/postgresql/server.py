@@ -14,8 +14,9 @@ from typing import Optional
 
 from ...errors import DbfleetError, ToolError
 from ...host import free_port
+from ...scratch import SCRATCH_ROOM
 from ...stream.process import Command, launch
-from ..tool_faults import SCRATCH_ROOM, host_fault_of
+from ..tool_faults import host_fault_of
 from .address import Address
 from .tools import Tool, find
 
@@ -131,18 +132,11 @@ class TemporaryServer:
                 launch(command, words, timeout=START_SECONDS * 2)
         except ToolError as error:
             what = "no server could be started for the trial"
-            said = f"{error.message}\n{self._log_text()}"
+            said = f"{error.message}\n{log_of(os.path.join(self._folder, 'log'))}"
             raise host_fault_of(what, said, said=error.message, room=SCRATCH_ROOM) or ToolError(
                 f"{what}: {error.message}",
                 "set DBFLEET_SCRATCH to a folder that every user may enter, or proof.scratch_url to a server",
             ) from error
-
-    def _log_text(self) -> str:
-        try:
-            with open(os.path.join(self._folder, "log"), encoding="utf-8", errors="replace") as file:
-                return file.read()
-        except FileNotFoundError:  # it never came that far
-            return ""
 
     def _own_folder(self, path: str) -> str:
         """A folder of mode 0700 that belongs to the server's user, who must be able to get there."""
@@ -154,6 +148,15 @@ class TemporaryServer:
             os.chown(path, account.pw_uid, account.pw_gid)
             os.chmod(self._parent, 0o711)  # noqa: S103 - what else is in there has modes of its own
         return path
+
+
+def log_of(path: str) -> str:
+    """What a server's log says; nothing where it never came that far."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def unprivileged() -> Optional[str]:
